@@ -1,0 +1,2 @@
+//! The bucket.
+pub mod store;

@@ -1,0 +1,198 @@
+//! What the archive needs of an object store: nine calls, and what can go wrong with them.
+//!
+//! [`ObjectStore`] is implemented by `s3` over the AWS SDK, and by simulations. It decides nothing: when to look,
+//! what to compare and what to do about a conflict is the archive's. Each call is one request as far as the caller is
+//! concerned: it may have been repeated inside (attempts of the SDK), and an error may mean "applied, but the answer
+//! was lost"; the archive looks again with [`ObjectStore::head`] before it believes one.
+
+use std::fmt;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::clock::Timestamp;
+use crate::key::ObjectKey;
+use crate::receipt::{Crc32, Crc64Nvme, Receipt, Sha256};
+
+/// A store with S3's semantics, for one bucket.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + fmt::Debug {
+    /// What stands under the key; `None` if nothing does (404, or a delete marker).
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectHead>, StoreError>;
+
+    /// The object's bytes, from the first.
+    async fn read(&self, key: &ObjectKey) -> Result<ObjectBody, StoreError>;
+
+    /// Creates the object in one piece, unless the key is taken ([`StoreError::Exists`]).
+    async fn put(
+        &self,
+        key: &ObjectKey,
+        label: &Label,
+        body: Segments,
+        receipt: &Receipt,
+    ) -> Result<Stored, StoreError>;
+
+    /// Starts a multipart upload.
+    async fn create_upload(&self, key: &ObjectKey, label: &Label) -> Result<UploadId, StoreError>;
+
+    /// Sends one part, numbered from 1; `receipt` is of this part alone.
+    async fn put_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Segments,
+        receipt: &Receipt,
+    ) -> Result<Part, StoreError>;
+
+    /// Makes the object visible, unless the key is taken; `whole` is of all parts together, in order.
+    async fn complete(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[Part],
+        whole: &Receipt,
+    ) -> Result<Stored, StoreError>;
+
+    /// Ends an upload and frees its parts. One that is gone already is no error.
+    async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError>;
+
+    /// The uploads in progress on exactly this key.
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<OpenUpload>, StoreError>;
+}
+
+/// A body as it arrived, never gathered into one buffer: cheap to clone, so that it can be sent again.
+#[derive(Clone, Default)]
+pub struct Segments {
+    segments: Vec<Bytes>,
+    bytes: u64,
+}
+
+impl fmt::Debug for Segments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segments").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Segments {
+    /// Adds the next bytes.
+    pub fn push(&mut self, segment: Bytes) {
+        self.bytes += segment.len() as u64;
+        self.segments.push(segment);
+    }
+
+    /// How many bytes in all.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether there is not one byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The pieces, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.segments.iter()
+    }
+}
+
+impl From<Bytes> for Segments {
+    fn from(bytes: Bytes) -> Self {
+        let mut segments = Self::default();
+        segments.push(bytes);
+        segments
+    }
+}
+
+/// What an object is created with, beside its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// From the content.
+    pub content_type: String,
+    /// User metadata, in order: `session-id`, `bot`, and `sha256` when it is put in one piece.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// What the store reports of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// Its length.
+    pub bytes: u64,
+    /// As the store spells it, without quotes.
+    pub etag: String,
+    /// In a versioned bucket.
+    pub version_id: Option<String>,
+    /// The full-object CRC64NVME that the store holds, if it does.
+    pub crc64nvme: Option<Crc64Nvme>,
+    /// The full-object CRC32 that the store holds, if it does.
+    pub crc32: Option<Crc32>,
+    /// The `sha256` of its user metadata: what somebody once claimed, not what the store checked.
+    pub claimed_sha256: Option<Sha256>,
+}
+
+/// What the store answered to a put or complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Without quotes.
+    pub etag: String,
+    /// In a versioned bucket.
+    pub version_id: Option<String>,
+}
+
+/// The store's name for a multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UploadId(pub String);
+
+/// A part that the store has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// From 1.
+    pub number: u32,
+    /// The store's tag for it.
+    pub etag: String,
+    /// Digests of its bytes.
+    pub receipt: Receipt,
+}
+
+/// An upload in progress, as the store lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// Its name.
+    pub upload: UploadId,
+    /// When it was created, if the store says so.
+    pub initiated: Option<Timestamp>,
+}
+
+/// The bytes of an object as they come.
+pub type ObjectBody = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// What went wrong, by what the caller does next. Messages name the call, the store's code and what to do; they are
+/// free of secrets, and at most 500 characters.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// 412, or 409 on a conditional put: the key is taken, or is being taken. Look.
+    #[error("{0}")]
+    Exists(String),
+    /// `NoSuchUpload`, or 409 on complete: this upload leads nowhere, a new one may.
+    #[error("{0}")]
+    UploadLost(String),
+    /// The store received other bytes than were sent (`BadDigest`, a short body), also after sending again.
+    #[error("{0}")]
+    Corrupted(String),
+    /// The set-up: permissions, credentials, keys, the bucket's name, region or owner, the clock. A person must act.
+    #[error("{message}")]
+    Setup {
+        /// One word for metrics: `access_denied`, `credentials`, `no_such_bucket`, `wrong_region`, `kms`, `clock`, `invalid`.
+        reason: &'static str,
+        /// What to do, naming the permission.
+        message: String,
+    },
+    /// 5xx, throttling, timeouts, broken connections: it will pass.
+    #[error("{0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,161 @@
+//! What was sent, what the bucket reports, and the proof that they agree.
+//!
+//! A [`Receipt`] is counted while the bytes pass from Kore to the bucket. A [`Verified`] can be made in this module
+//! only, by comparing a receipt with what the bucket says after the last write; only with it does the queue take a
+//! recording. So "done" cannot be written for an object that nobody looked at.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// A SHA-256 digest; its text is lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    /// The digest itself.
+    #[must_use]
+    pub fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        Self(digest.as_ref().try_into().expect("SHA-256 is 32 bytes"))
+    }
+
+    /// Reads 64 hex digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(digest))
+    }
+
+    /// The first 8 hex digits, as they stand in lengthened names.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sha256({self})")
+    }
+}
+
+/// A CRC64NVME over a whole object; its text is base64 of the big-endian bytes, as S3 writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Crc64Nvme(pub u64);
+
+impl fmt::Display for Crc64Nvme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0.to_be_bytes()))
+    }
+}
+
+impl Crc64Nvme {
+    /// Reads S3's base64.
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        Some(Self(u64::from_be_bytes(STANDARD.decode(text).ok()?.try_into().ok()?)))
+    }
+}
+
+/// A CRC32 (ISO-HDLC) over a whole object; its text is base64 of the big-endian bytes, as S3 writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Crc32(pub u32);
+
+impl fmt::Display for Crc32 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0.to_be_bytes()))
+    }
+}
+
+impl Crc32 {
+    /// Reads S3's base64.
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        Some(Self(u32::from_be_bytes(STANDARD.decode(text).ok()?.try_into().ok()?)))
+    }
+}
+
+/// The three digests of one sequence of bytes, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: Sha256,
+    /// Their CRC64NVME.
+    pub crc64nvme: Crc64Nvme,
+    /// Their CRC32, for stores that know no CRC64NVME.
+    pub crc32: Crc32,
+}
+
+/// Counts and hashes what passes.
+pub struct Tally {
+    bytes: u64,
+    sha256: aws_lc_rs::digest::Context,
+    crc64nvme: crc_fast::Digest,
+    crc32: crc_fast::Digest,
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tally").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            sha256: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256),
+            crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
+            crc32: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc),
+        }
+    }
+}
+
+impl Tally {
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.sha256.update(bytes);
+        self.crc64nvme.update(bytes);
+        self.crc32.update(bytes);
+    }
+
+    /// How many bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What all of it amounts to.
+    #[must_use]
+    pub fn receipt(self) -> Receipt {
+        Receipt {
+            bytes: self.bytes,
+            sha256: Sha256::new(self.sha256.finish().as_ref().try_into().expect("SHA-256 is 32 bytes")),
+            crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
+            crc32: Crc32(u32::try_from(self.crc32.finalize()).expect("a CRC32 is 32 bits")),
+        }
+    }
+}
