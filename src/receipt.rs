@@ -104,8 +104,8 @@ pub struct Receipt {
     pub sha256: Sha256,
     /// Their CRC64NVME.
     pub crc64nvme: Crc64Nvme,
-    /// Their CRC32, for stores that know no CRC64NVME.
-    pub crc32: Crc32,
+    /// Their CRC32, for stores that know no CRC64NVME; the queue does not keep it.
+    pub crc32: Option<Crc32>,
 }
 
 /// Counts and hashes what passes.
@@ -155,7 +155,96 @@ impl Tally {
             bytes: self.bytes,
             sha256: Sha256::new(self.sha256.finish().as_ref().try_into().expect("SHA-256 is 32 bytes")),
             crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
-            crc32: Crc32(u32::try_from(self.crc32.finalize()).expect("a CRC32 is 32 bits")),
+            crc32: Some(Crc32(u32::try_from(self.crc32.finalize()).expect("a CRC32 is 32 bits"))),
         }
+    }
+}
+
+/// What the bucket reports of an object, as far as a proof needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reported<'a> {
+    /// Its length.
+    pub bytes: u64,
+    /// The full-object CRC64NVME that the store holds, if it does.
+    pub crc64nvme: Option<Crc64Nvme>,
+    /// The full-object CRC32 that the store holds, if it does.
+    pub crc32: Option<Crc32>,
+    /// The store's tag for these bytes.
+    pub etag: &'a str,
+    /// In a versioned bucket.
+    pub version_id: Option<&'a str>,
+}
+
+/// The proof that an object in the bucket has the bytes of a receipt. Only a comparison makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    receipt: Receipt,
+    etag: String,
+    version_id: Option<String>,
+}
+
+/// What a comparison came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// The same bytes.
+    Same(Verified),
+    /// Other bytes; how that shows.
+    Different(String),
+    /// The length is right, and the store holds no checksum: read it back.
+    Unknown,
+}
+
+impl Verified {
+    /// Compares what was counted with what the bucket reports.
+    #[must_use]
+    pub fn compare(receipt: &Receipt, reported: Reported<'_>) -> Comparison {
+        if reported.bytes != receipt.bytes {
+            return Comparison::Different(format!("{} bytes where {} are right", reported.bytes, receipt.bytes));
+        }
+        let crc64 = reported.crc64nvme.map(|crc| crc == receipt.crc64nvme);
+        let crc32 = reported.crc32.zip(receipt.crc32).map(|(theirs, ours)| theirs == ours);
+        match (crc64, crc32) {
+            (Some(false), _) => Comparison::Different("another CRC64NVME".into()),
+            (_, Some(false)) => Comparison::Different("another CRC32".into()),
+            (None, None) => Comparison::Unknown,
+            (Some(true), _) | (_, Some(true)) => Comparison::Same(Self::of(receipt, reported)),
+        }
+    }
+
+    /// Compares what was counted with what was counted when the object was read back whole.
+    #[must_use]
+    pub fn compare_read_back(receipt: &Receipt, read: &Receipt, reported: Reported<'_>) -> Comparison {
+        let same = (read.bytes, read.sha256, read.crc64nvme) == (receipt.bytes, receipt.sha256, receipt.crc64nvme);
+        if same {
+            Comparison::Same(Self::of(receipt, reported))
+        } else {
+            Comparison::Different("other bytes when read back".into())
+        }
+    }
+
+    fn of(receipt: &Receipt, reported: Reported<'_>) -> Self {
+        Self {
+            receipt: *receipt,
+            etag: reported.etag.to_owned(),
+            version_id: reported.version_id.map(ToOwned::to_owned),
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// The store's tag.
+    #[must_use]
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
+
+    /// In a versioned bucket.
+    #[must_use]
+    pub fn version_id(&self) -> Option<&str> {
+        self.version_id.as_deref()
     }
 }
