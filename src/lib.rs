@@ -13,3 +13,4 @@ pub mod pause;
 pub mod queue;
 pub mod receipt;
 pub mod session;
+pub mod transfer;

@@ -108,55 +108,96 @@ pub struct Receipt {
     pub crc32: Option<Crc32>,
 }
 
-/// Counts and hashes what passes.
-pub struct Tally {
+/// What S3 checks a part by: SHA-256 is left out, because it costs more than all the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checksums {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their CRC64NVME.
+    pub crc64nvme: Crc64Nvme,
+    /// Their CRC32.
+    pub crc32: Crc32,
+}
+
+impl Checksums {
+    /// The checksums of these pieces in order.
+    pub fn of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut sums = Summing::default();
+        pieces.into_iter().for_each(|piece| sums.update(piece));
+        sums.checksums()
+    }
+}
+
+/// Counts and sums what passes.
+struct Summing {
     bytes: u64,
-    sha256: aws_lc_rs::digest::Context,
     crc64nvme: crc_fast::Digest,
     crc32: crc_fast::Digest,
 }
 
-impl fmt::Debug for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tally").field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
-
-impl Default for Tally {
+impl Default for Summing {
     fn default() -> Self {
         Self {
             bytes: 0,
-            sha256: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256),
             crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
             crc32: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc),
         }
     }
 }
 
+impl Summing {
+    fn update(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.crc64nvme.update(bytes);
+        self.crc32.update(bytes);
+    }
+
+    fn checksums(self) -> Checksums {
+        Checksums {
+            bytes: self.bytes,
+            crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
+            crc32: Crc32(u32::try_from(self.crc32.finalize()).expect("a CRC32 is 32 bits")),
+        }
+    }
+}
+
+/// Counts and hashes what passes.
+pub struct Tally {
+    sha256: aws_lc_rs::digest::Context,
+    sums: Summing,
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tally").field("bytes", &self.sums.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { sha256: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256), sums: Summing::default() }
+    }
+}
+
 impl Tally {
     /// Takes in the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
         self.sha256.update(bytes);
-        self.crc64nvme.update(bytes);
-        self.crc32.update(bytes);
+        self.sums.update(bytes);
     }
 
     /// How many bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.sums.bytes
     }
 
     /// What all of it amounts to.
     #[must_use]
     pub fn receipt(self) -> Receipt {
-        Receipt {
-            bytes: self.bytes,
-            sha256: Sha256::new(self.sha256.finish().as_ref().try_into().expect("SHA-256 is 32 bytes")),
-            crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
-            crc32: Some(Crc32(u32::try_from(self.crc32.finalize()).expect("a CRC32 is 32 bits"))),
-        }
+        let Checksums { bytes, crc64nvme, crc32 } = self.sums.checksums();
+        let sha256 = Sha256::new(self.sha256.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"));
+        Receipt { bytes, sha256, crc64nvme, crc32: Some(crc32) }
     }
 }
 

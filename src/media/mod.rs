@@ -104,6 +104,12 @@ impl Inspector {
         None
     }
 
+    /// The content type, as far as what has come tells.
+    #[must_use]
+    pub fn content_type_so_far(&self) -> &'static str {
+        "application/octet-stream"
+    }
+
     /// The verdict, after the last byte.
     #[must_use]
     pub fn finish(self, _ending: Ending) -> Inspection {
