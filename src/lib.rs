@@ -16,3 +16,4 @@ pub mod queue;
 pub mod receipt;
 pub mod session;
 pub mod transfer;
+pub mod worker;

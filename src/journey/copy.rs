@@ -30,6 +30,8 @@ use crate::session::StatusKind;
 
 /// One file and where it belongs.
 struct Plan {
+    /// Its place in Kore's list.
+    place: usize,
     file: SourceFile,
     source: Sha256,
     key: ObjectKey,
@@ -104,7 +106,7 @@ impl Journeys {
         let named: Vec<_> = files.iter().zip(&sources).map(|(file, path)| Named { name: &file.name, path }).collect();
         let names = distinct_names(&named);
         let parts = self.parts(row);
-        let plan = |((file, source), name): ((SourceFile, Sha256), String)| {
+        let plan = |(place, ((file, source), name)): (usize, ((SourceFile, Sha256), String))| {
             let known = known.get(&source.to_string()).cloned();
             let sound = known.as_ref().filter(|known| known.facts.suspect.is_none());
             let key = match sound {
@@ -114,9 +116,9 @@ impl Journeys {
                     trouble: Some((Stage::Upload, format!("the key of a file would not do: {error}"))),
                 })?,
             };
-            Ok(Plan { file, source, key, known })
+            Ok(Plan { place, file, source, key, known })
         };
-        files.into_iter().zip(sources).zip(names).map(plan).collect()
+        files.into_iter().zip(sources).zip(names).enumerate().map(plan).collect()
     }
 
     fn parts<'a>(&self, row: &'a Row) -> KeyParts<'a> {
@@ -162,11 +164,12 @@ impl Journeys {
             }
         }
         settled.extend(self.copy_files(row, bot, plans).await);
+        settled.sort_by_key(|(plan, _)| plan.place);
         settled
     }
 
     async fn renew(&self, row: &Row, bot: &Bot) -> Renewed {
-        let answer = match self.ask(row, bot).await {
+        let answer = match self.ask(row, bot, None).await {
             Asked::Answer(answer) => answer,
             Asked::Sight(sight) => return Renewed::Instead(sight),
             Asked::Paused(error) => {

@@ -14,9 +14,10 @@ mod copy;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
@@ -40,6 +41,50 @@ pub struct Bot {
     pub bot_id: String,
     /// All bots of its account: a rate limit concerns every one of them.
     pub account: Vec<String>,
+    /// Who waits for the account's turn.
+    pub line: Arc<Line>,
+}
+
+/// The line before an account's budget: how long it may be, and how long it is.
+#[derive(Debug)]
+pub struct Line {
+    most: usize,
+    waiting: AtomicUsize,
+    moved: Arc<Notify>,
+}
+
+impl Line {
+    /// A line for an account with so many requests a minute: about as long as what a second serves, so that a row of
+    /// higher priority that comes later is not far behind. `moved` is told whenever somebody leaves it.
+    #[must_use]
+    pub fn new(requests_per_minute: u32, moved: Arc<Notify>) -> Self {
+        let most = 1 + usize::try_from(requests_per_minute / 60).unwrap_or(usize::MAX - 1);
+        Self { most, waiting: AtomicUsize::new(0), moved }
+    }
+
+    /// How many more it takes.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.most.saturating_sub(self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// Joins the line; dropping the place leaves it.
+    #[must_use]
+    pub fn join(self: &Arc<Self>) -> Place {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::clone(self))
+    }
+}
+
+/// A place in a [`Line`].
+#[derive(Debug)]
+pub struct Place(Arc<Line>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.moved.notify_one();
+    }
 }
 
 /// What all journeys share.
@@ -55,6 +100,8 @@ pub struct Journeys {
     pub bucket: String,
     /// The bucket.
     pub archive: Archive,
+    /// Sessions asked about at once.
+    pub polls: Arc<Semaphore>,
     /// Files copied at once.
     pub transfers: Arc<Semaphore>,
     /// What waits for somebody else.
@@ -99,10 +146,17 @@ enum Asked {
 }
 
 impl Journeys {
+    /// The place that a row needs before it starts, or none if it will not ask Kore.
+    #[must_use]
+    pub fn join_line(&self, claimed: &Claimed) -> Option<Place> {
+        let Claimed::Row(row) = claimed else { return None };
+        self.bots.get(&row.bot).map(|bot| bot.line.join())
+    }
+
     /// Makes one attempt at a row. `None`: it is given back as it was.
-    pub async fn travel(&self, claimed: &Claimed) -> Option<Write> {
+    pub async fn travel(&self, claimed: &Claimed, place: Option<Place>) -> Option<Write> {
         match claimed {
-            Claimed::Row(row) => self.attempt(row).await,
+            Claimed::Row(row) => self.attempt(row, place).await,
             Claimed::Invalid { lease, bot, why } => {
                 tracing::warn!(session.id = lease.label(), bot = ?bot, why, "a row that is no row of ours; refused");
                 self.metrics.finished(bot, Reason::InvalidRow);
@@ -111,13 +165,13 @@ impl Journeys {
         }
     }
 
-    async fn attempt(&self, row: &Row) -> Option<Write> {
+    async fn attempt(&self, row: &Row, place: Option<Place>) -> Option<Write> {
         let Some(bot) = self.bots.get(&row.bot) else {
             let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
             return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error))));
         };
         self.mention_hint(row);
-        match self.ask(row, bot).await {
+        match self.ask(row, bot, place).await {
             Asked::Answer(answer) => self.act_on(row, bot, answer).await,
             Asked::Sight(sight) => Some(self.conclude(row, None, sight)),
             Asked::Paused(error) => Some(self.keeps_its_place(row, error)),
@@ -126,17 +180,20 @@ impl Journeys {
     }
 
     /// Asks Kore, when it is this account's turn and the bot is not paused by then.
-    async fn ask(&self, row: &Row, bot: &Bot) -> Asked {
+    async fn ask(&self, row: &Row, bot: &Bot, place: Option<Place>) -> Asked {
         let what = What::Bot(row.bot.clone());
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return Asked::Released,
-            () = bot.vendor.turn() => {}
+            () = bot.vendor.turn() => drop(place),
         }
         if let Gate::Closed(_) = self.pauses.enter(&what) {
             return Asked::Released;
         }
-        match bot.vendor.poll(&row.session_id).await {
+        let permit = self.polls.acquire().await.expect("this semaphore is never closed");
+        let answer = bot.vendor.poll(&row.session_id).await;
+        drop(permit);
+        match answer {
             Ok(answer) => {
                 self.metrics.polled(&row.bot, outcome(answer.status.kind()));
                 self.tell(self.pauses.resume(&what));

@@ -181,6 +181,33 @@ async fn highest(connection: &mut SqliteConnection, bot: &str, below: f64) -> Re
     .await
 }
 
+/// How many rows are due, counted up to `most`, in ranges of the index.
+pub(super) async fn count_due(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    most: i64,
+) -> Result<i64, sqlx::Error> {
+    let mut count = 0;
+    let mut last = String::new();
+    while let Some(bot) = next_bot(connection, &last).await? {
+        for priority in levels(connection, &bot).await? {
+            let due: i64 = sqlx::query_scalar(
+                "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 \
+                 AND next_poll_at <= ?3 LIMIT ?4)",
+            )
+            .bind(&bot)
+            .bind(priority)
+            .bind(now.to_string())
+            .bind(most - count)
+            .fetch_one(&mut *connection)
+            .await?;
+            count += due;
+        }
+        last = bot;
+    }
+    Ok(count)
+}
+
 /// What a claim collects.
 struct Basket<F> {
     rows: Vec<Claimed>,

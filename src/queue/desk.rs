@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
 use tokio::sync::Mutex;
 
+use super::claim::count_due;
 use super::file::{connect, create_folder, create_if_missing};
 use super::{QueueError, lock};
 use crate::clock::Timestamp;
@@ -180,11 +181,9 @@ impl Desk {
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
-    pub async fn due(&self, now: Timestamp, most: u32) -> Result<i64, QueueError> {
-        let sql = "SELECT COUNT(*) AS due FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND next_poll_at <= ?1 \
-                   LIMIT CAST(?2 AS INTEGER))";
-        let rows = self.read(sql, &[&now.to_string(), &most.to_string()]).await?;
-        Ok(rows.first().and_then(|row| row["due"].as_i64()).unwrap_or_default())
+    pub async fn due(&self, now: Timestamp, most: i64) -> Result<i64, QueueError> {
+        let mut connection = self.connection.lock().await;
+        count_due(&mut connection, now, most).await.map_err(|error| QueueError::from_sqlx(&self.path, &error))
     }
 
     /// The newest rows that need a person.

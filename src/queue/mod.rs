@@ -108,7 +108,8 @@ pub struct Queue {
     pub writer: Writer,
     /// Counts and lists, on a connection of their own.
     pub desk: Arc<Desk>,
-    _lock: RunLock,
+    /// To be kept for as long as the queue is worked on.
+    pub lock: RunLock,
 }
 
 impl Queue {
@@ -124,7 +125,7 @@ impl Queue {
         let writer = Writer::start(path, identity, clock).await?;
         let claims = Claims::connect(path, identity).await?;
         let desk = Arc::new(Desk::open(path).await?);
-        Ok(Self { claims, writer, desk, _lock: lock })
+        Ok(Self { claims, writer, desk, lock })
     }
 }
 

@@ -192,8 +192,8 @@ pub enum Health {
     Fine,
     /// It waits; why, in a word and in a sentence, and for how long until it tries again.
     Waits(&'static str, String, Duration),
-    /// It has ended, and so must the daemon: why.
-    Ended(String),
+    /// It has ended, and so must the daemon: which file, and why.
+    Ended(PathBuf, String),
 }
 
 /// The door to the one writer. Clones share it.
@@ -297,7 +297,11 @@ impl Scribe {
                     }
                 }
                 Err(error) => {
-                    self.health.send_replace(Health::Ended(error.to_string()));
+                    let cause = match error {
+                        QueueError::NotUsable { cause, .. } => cause,
+                        other => other.to_string(),
+                    };
+                    self.health.send_replace(Health::Ended(self.path.clone(), cause));
                     return;
                 }
             }
