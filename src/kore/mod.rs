@@ -11,9 +11,17 @@
 pub mod budget;
 pub mod client;
 pub mod download;
+mod faults;
+mod headers;
+mod pace;
+mod reply;
+mod resolver;
+mod resume;
+mod route;
 pub mod token;
 pub mod url;
-pub mod wire;
+mod wire;
+mod words;
 
 use std::fmt;
 use std::pin::Pin;
