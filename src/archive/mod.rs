@@ -1,2 +1,3 @@
 //! The bucket.
+pub mod s3;
 pub mod store;
