@@ -16,6 +16,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient};
@@ -30,28 +31,36 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 /// How AWS's audit trail names the assumed role's sessions.
 const ROLE_SESSION: &str = "kore-archiver";
 
-/// The client in use, and how to build the next.
-pub(super) struct Connector {
+/// What a client is built from.
+struct Origin {
     settings: BucketSettings,
     http: SharedHttpClient,
+    /// Instead of the standard chain.
+    keys: Option<Credentials>,
+}
+
+/// The client in use, and how to build the next.
+pub(super) struct Connector {
+    origin: Origin,
     client: RwLock<Client>,
     distrusted: AtomicBool,
 }
 
 impl Connector {
     /// Builds the first client. Nothing is asked of the network yet: credentials are resolved by the first request.
-    pub(super) async fn new(settings: &BucketSettings) -> Self {
+    pub(super) async fn new(settings: &BucketSettings, keys: Option<Credentials>) -> Self {
         // Without a proxy, whatever the environment says; http and https alike.
         let tls = Provider::Rustls(CryptoMode::AwsLc);
         let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
-        let client = RwLock::new(build(settings, &http).await);
-        Self { settings: settings.clone(), http, client, distrusted: AtomicBool::new(false) }
+        let origin = Origin { settings: settings.clone(), http, keys };
+        let client = RwLock::new(build(&origin).await);
+        Self { origin, client, distrusted: AtomicBool::new(false) }
     }
 
     /// The client to use for the next request.
     pub(super) async fn client(&self) -> Client {
         if self.distrusted.swap(false, Ordering::Relaxed) {
-            let fresh = build(&self.settings, &self.http).await;
+            let fresh = build(&self.origin).await;
             *self.client.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -63,8 +72,9 @@ impl Connector {
     }
 }
 
-async fn build(settings: &BucketSettings, http: &SharedHttpClient) -> Client {
-    let shared = shared_config(settings, http).await;
+async fn build(origin: &Origin) -> Client {
+    let settings = &origin.settings;
+    let shared = shared_config(origin).await;
     let mut config = Builder::from(&shared)
         .force_path_style(settings.force_path_style)
         // Checksums are ours, in a header: the SDK's trailers cost more, and some stores refuse them.
@@ -80,20 +90,23 @@ async fn build(settings: &BucketSettings, http: &SharedHttpClient) -> Client {
     Client::from_conf(config.build())
 }
 
-async fn shared_config(settings: &BucketSettings, http: &SharedHttpClient) -> SdkConfig {
+async fn shared_config(origin: &Origin) -> SdkConfig {
+    let settings = &origin.settings;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
         .operation_attempt_timeout(settings.timeout)
         .build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
-        .http_client(http.clone())
+        .http_client(origin.http.clone())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(timeouts)
         // It would end a part whose link stalls for 5 s; `bucket.timeout` bounds every attempt already.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .load()
-        .await
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    match &origin.keys {
+        Some(keys) => loader.credentials_provider(keys.clone()).load().await,
+        None => loader.load().await,
+    }
 }
 
 /// A body that is read back outlives the attempt's timeout; this ends one that stands still for as long.

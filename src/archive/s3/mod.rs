@@ -24,6 +24,7 @@ mod settings;
 use std::fmt;
 
 use async_trait::async_trait;
+use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -62,10 +63,20 @@ impl fmt::Debug for S3Store {
 }
 
 impl S3Store {
-    /// A store for this bucket. Credentials and network are not touched before the first call.
+    /// A store for this bucket, with credentials of AWS's standard chain. Neither they nor the network are touched
+    /// before the first call.
     pub async fn connect(settings: &BucketSettings) -> Self {
+        Self::with(settings, None).await
+    }
+
+    /// The same with these keys instead of the chain, which is the whole process's: for tests.
+    pub async fn connect_as(settings: &BucketSettings, access_key: &str, secret_key: &str) -> Self {
+        Self::with(settings, Some(Credentials::new(access_key, secret_key, None, None, "given"))).await
+    }
+
+    async fn with(settings: &BucketSettings, keys: Option<Credentials>) -> Self {
         Self {
-            connector: Connector::new(settings).await,
+            connector: Connector::new(settings, keys).await,
             fixed: Fixed::from(settings),
             puts: Negotiation::new("puts", settings.checksum),
             uploads: Negotiation::new("multipart uploads", settings.checksum),

@@ -199,6 +199,13 @@ impl FakeS3 {
         self.backend.lock().insert(&self.backend.storage, key, object).expect("the key can be stored");
     }
 
+    /// Takes an object away, as a person might; it does not count as a delete.
+    pub fn forget(&self, key: &str) {
+        if let Some(object) = self.backend.lock().objects.remove(key) {
+            object.body.discard();
+        }
+    }
+
     /// Everything that is there. Reads every body to hash it.
     pub fn objects(&self) -> BTreeMap<String, StoredObject> {
         self.backend.lock().objects.iter().map(|(key, object)| (key.clone(), shown(object))).collect()
