@@ -90,7 +90,8 @@ async fn the_digest_that_somebody_claimed_is_reported() {
 
 #[tokio::test]
 async fn only_uploads_on_exactly_this_key_are_listed_over_all_pages() {
-    let (_s3, store) = fixture().await;
+    let s3 = FakeS3::start(Options { page_size: 2, ..Options::default() }).await;
+    let store = connected(&s3, &settings(&s3)).await;
     let longer = ObjectKey::parse(format!("{KEY}.conflict-01234567")).unwrap();
     store.create_upload(&longer, &label()).await.unwrap();
     let mut ours = Vec::new();
@@ -100,6 +101,7 @@ async fn only_uploads_on_exactly_this_key_are_listed_over_all_pages() {
     let listed = store.uploads(&key()).await.unwrap();
     assert_eq!(listed.iter().map(|open| open.upload.clone()).collect::<Vec<_>>(), ours);
     assert!(listed.iter().all(|open| open.initiated.is_some()));
+    assert_eq!(s3.count(Op::ListUploads), 2);
 }
 
 #[tokio::test]

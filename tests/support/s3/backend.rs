@@ -3,11 +3,12 @@
 //! Bodies are taken in outside the lock; whether a write may stand is decided under it, together with the write, so that
 //! of two conditional writes to one key one always loses.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use http::HeaderMap;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
@@ -28,6 +29,7 @@ pub struct Backend {
     pub gate: Arc<Gate>,
     pub storage: Storage,
     pub versioned: bool,
+    pub page_size: usize,
     pub bucket: Arc<Mutex<Bucket>>,
 }
 
@@ -271,12 +273,18 @@ impl Backend {
     }
 
     async fn get(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let quirks = Quirks::of(&request.extensions);
         let object = self.find(&request.input.key, None)?;
         let range = request.input.range.map(|range| range.check(object.bytes)).transpose();
         let range = range.map_err(|_| s3_error!(InvalidRange, "The requested range is not satisfiable"))?;
         let (start, end) = range.as_ref().map_or((0, object.bytes), |range| (range.start, range.end));
+        let body = if quirks.has(&Fault::CutRead) || quirks.has(&Fault::StallRead) {
+            half(object.body.stream(start, (end - start) / 2).await?, quirks.has(&Fault::StallRead))
+        } else {
+            object.body.stream(start, end - start).await?
+        };
         let mut response = S3Response::new(GetObjectOutput {
-            body: Some(object.body.stream(start, end - start).await?),
+            body: Some(body),
             content_length: Some(signed(end - start)),
             content_range: range.is_some().then(|| format!("bytes {start}-{}/{}", end - 1, object.bytes)),
             content_type: object.label.content_type.clone(),
@@ -334,6 +342,17 @@ fn broken_body(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
         code,
         format!("The provided 'x-amz-content-sha256' header does not match what was computed: {error}"),
     )
+}
+
+/// What there is of it, then an error that breaks the connection, or nothing.
+fn half(body: StreamingBlob, stalls: bool) -> StreamingBlob {
+    let end = stream::once(async move {
+        if stalls {
+            std::future::pending::<()>().await;
+        }
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    });
+    StreamingBlob::wrap(body.map(|chunk| chunk.map_err(io::Error::other)).chain(end))
 }
 
 fn flipped(chunk: &Bytes) -> Bytes {

@@ -59,6 +59,10 @@ pub enum Fault {
     FlipBit,
     /// HEAD does not tell the truth.
     LieOnHead(Lie),
+    /// Half of an object, then the connection is closed.
+    CutRead,
+    /// Half of an object, then nothing more.
+    StallRead,
     /// Conditions are ignored: what is there is overwritten.
     IgnoreIfNoneMatch,
     /// Checksums are neither checked nor kept nor reported.
@@ -86,6 +90,8 @@ impl Fault {
         match self {
             Self::FlipBit
             | Self::LieOnHead(_)
+            | Self::CutRead
+            | Self::StallRead
             | Self::IgnoreIfNoneMatch
             | Self::NoChecksums
             | Self::RefuseChecksums(_) => true,

@@ -52,6 +52,8 @@ pub struct Options {
     pub secret_key: String,
     /// Whether objects have version ids.
     pub versioned: bool,
+    /// What a list holds at most; S3's is 1,000.
+    pub page_size: usize,
     /// `127.0.0.1:0` for any port.
     pub listen: SocketAddr,
 }
@@ -66,6 +68,7 @@ impl Default for Options {
             access_key: "AKIDEXAMPLE".to_owned(),
             secret_key: "a secret key that nobody may print".to_owned(),
             versioned: false,
+            page_size: 1000,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         }
     }
@@ -122,7 +125,8 @@ impl FakeS3 {
             keys: Mutex::new((options.access_key, options.secret_key)),
             denied: Mutex::default(),
         });
-        let backend = Backend { gate, storage: options.storage, versioned: options.versioned, bucket: Arc::default() };
+        let Options { storage, versioned, page_size, .. } = options;
+        let backend = Backend { gate, storage, versioned, page_size, bucket: Arc::default() };
         let mut s3 = S3ServiceBuilder::new(backend.clone());
         s3.set_auth(Keys(backend.gate.clone()));
         s3.set_access(Access(backend.gate.clone()));

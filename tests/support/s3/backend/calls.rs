@@ -2,9 +2,6 @@
 
 use super::*;
 
-/// What S3 puts on one page at most.
-const LARGEST_PAGE: i32 = 1000;
-
 #[async_trait::async_trait]
 impl S3 for Backend {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
@@ -113,7 +110,7 @@ impl Backend {
             .filter(|(key, id, _)| key.starts_with(&prefix) && (key, id) > (&after.0, &after.1))
             .collect();
         all.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
-        let room = page_size(input.max_uploads);
+        let room = self.room(input.max_uploads);
         let truncated = all.len() > room;
         all.truncate(room);
         let last = all.last().cloned().filter(|_| truncated);
@@ -142,7 +139,7 @@ impl Backend {
         let wanted = |key: &String| key.starts_with(&prefix) && *key > after;
         let mut all: Vec<s3s::dto::Object> = Vec::new();
         let mut truncated = false;
-        let room = page_size(input.max_keys);
+        let room = self.room(input.max_keys);
         for (key, object) in bucket.objects.iter().filter(|(key, _)| wanted(key)) {
             truncated = all.len() == room;
             if truncated {
@@ -167,8 +164,9 @@ impl Backend {
             ..Default::default()
         }
     }
-}
 
-fn page_size(asked: Option<i32>) -> usize {
-    usize::try_from(asked.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE)).expect("it is positive")
+    /// How much fits on a page.
+    fn room(&self, asked: Option<i32>) -> usize {
+        asked.and_then(|asked| usize::try_from(asked).ok()).unwrap_or(usize::MAX).clamp(1, self.page_size)
+    }
 }
