@@ -13,6 +13,7 @@
 
 pub mod keep;
 mod multipart;
+pub mod s3;
 pub mod sidecar;
 pub mod store;
 pub mod sweep;

@@ -1,0 +1,116 @@
+//! From settings to a client.
+//!
+//! Credentials come from AWS's standard chain (environment, profile, web identity, container, instance), on top of it a
+//! role if one is named. Profiles are read once by the SDK; so that rotated keys need no restart, the client is built
+//! anew after the store or the chain has refused the credentials ([`Connector::distrust`]).
+//!
+//! Who repeats what: the SDK makes 3 attempts of each request, for throttling, 5xx and broken connections. What it does
+//! not repeat (a digest that did not match) is repeated by [`super::negotiation`]. Everything slower is the queue's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use crate::config::BucketSettings;
+
+/// Attempts of the SDK at one request.
+const ATTEMPTS: u32 = 3;
+/// For a TCP connection and its TLS handshake: twice the SDK's own, for stores across an ocean.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+/// How AWS's audit trail names the assumed role's sessions.
+const ROLE_SESSION: &str = "kore-archiver";
+
+/// What a client is built from.
+struct Origin {
+    settings: BucketSettings,
+    http: SharedHttpClient,
+    /// Instead of the standard chain.
+    keys: Option<Credentials>,
+}
+
+/// The client in use, and how to build the next.
+pub(super) struct Connector {
+    origin: Origin,
+    client: RwLock<Client>,
+    distrusted: AtomicBool,
+}
+
+impl Connector {
+    /// Builds the first client. Nothing is asked of the network yet: credentials are resolved by the first request.
+    pub(super) async fn new(settings: &BucketSettings, keys: Option<Credentials>) -> Self {
+        // Without a proxy, whatever the environment says; http and https alike.
+        let tls = Provider::Rustls(CryptoMode::AwsLc);
+        let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+        let origin = Origin { settings: settings.clone(), http, keys };
+        let client = RwLock::new(build(&origin).await);
+        Self { origin, client, distrusted: AtomicBool::new(false) }
+    }
+
+    /// The client to use for the next request.
+    pub(super) async fn client(&self) -> Client {
+        if self.distrusted.swap(false, Ordering::Relaxed) {
+            let fresh = build(&self.origin).await;
+            *self.client.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The credentials were refused: read them again before the next request.
+    pub(super) fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn build(origin: &Origin) -> Client {
+    let settings = &origin.settings;
+    let shared = shared_config(origin).await;
+    let mut config = Builder::from(&shared)
+        .force_path_style(settings.force_path_style)
+        // Checksums are ours, in a header: the SDK's trailers cost more, and some stores refuse them.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(url) = &settings.endpoint_url {
+        config = config.endpoint_url(url.as_str());
+    }
+    if let Some(role) = &settings.assume_role_arn {
+        let provider = AssumeRoleProvider::builder(role).session_name(ROLE_SESSION).configure(&shared).build().await;
+        config = config.credentials_provider(SharedCredentialsProvider::new(provider));
+    }
+    Client::from_conf(config.build())
+}
+
+async fn shared_config(origin: &Origin) -> SdkConfig {
+    let settings = &origin.settings;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
+        .operation_attempt_timeout(settings.timeout)
+        .build();
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(Region::new(settings.region.clone()))
+        .http_client(origin.http.clone())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(timeouts)
+        // It would end a part whose link stalls for 5 s; `bucket.timeout` bounds every attempt already.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    match &origin.keys {
+        Some(keys) => loader.credentials_provider(keys.clone()).load().await,
+        None => loader.load().await,
+    }
+}
+
+/// A body that is read back outlives the attempt's timeout; this ends one that stands still for as long.
+pub(super) fn guarded_download(settings_timeout: Duration) -> Builder {
+    let guard = StalledStreamProtectionConfig::enabled().upload_enabled(false).grace_period(settings_timeout).build();
+    Builder::new().stalled_stream_protection(guard)
+}

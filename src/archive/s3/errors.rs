@@ -1,0 +1,342 @@
+//! What the store's refusals mean for the caller.
+//!
+//! [`refused`] is pure: a call, an HTTP status, the store's code and message go in, one [`StoreError`] comes out. The
+//! code decides where there is one; HEAD answers have none, and then the status does. What is not known is `invalid`
+//! when it is a 4xx (a person must look), and [`StoreError::Unavailable`] otherwise.
+//!
+//! Texts name the call, the store's words, and what to do. They are bounded and have no control characters, and are made
+//! of what the store said: requests, whose headers carry signatures and session tokens, are never printed.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStreamError;
+
+use crate::archive::store::StoreError;
+
+/// The longest text of a [`StoreError`], in characters.
+const LONGEST: usize = 500;
+/// Of those, what the store's own words may take: the hint after them must survive.
+const LONGEST_QUOTE: usize = 260;
+
+/// The calls of this adapter, as S3 names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Head,
+    Read,
+    Put,
+    Create,
+    Part,
+    Complete,
+    Abort,
+    Uploads,
+}
+
+impl Call {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Head => "HeadObject",
+            Self::Read => "GetObject",
+            Self::Put => "PutObject",
+            Self::Create => "CreateMultipartUpload",
+            Self::Part => "UploadPart",
+            Self::Complete => "CompleteMultipartUpload",
+            Self::Abort => "AbortMultipartUpload",
+            Self::Uploads => "ListMultipartUploads",
+        }
+    }
+
+    /// What must be allowed for it.
+    fn permission(self) -> &'static str {
+        match self {
+            Self::Head => "s3:GetObject, and s3:ListBucket (without it a missing object looks forbidden),",
+            Self::Read => "s3:GetObject",
+            Self::Put | Self::Create => "s3:PutObject (with bucket.tags s3:PutObjectTagging too)",
+            Self::Part | Self::Complete => "s3:PutObject",
+            Self::Abort => "s3:AbortMultipartUpload",
+            Self::Uploads => "s3:ListBucketMultipartUploads",
+        }
+    }
+
+    fn writes(self) -> bool {
+        matches!(self, Self::Put | Self::Create | Self::Part | Self::Complete)
+    }
+}
+
+/// A call that failed, and whether another checksum may help.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: StoreError,
+    pub(super) refuses_checksum: bool,
+}
+
+/// What the store answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer<'a> {
+    /// HTTP's. 200 when the error stood in the body of a complete.
+    pub(super) status: u16,
+    /// S3's; empty if there was none.
+    pub(super) code: &'a str,
+    /// S3's.
+    pub(super) message: &'a str,
+    /// `x-amz-bucket-region`.
+    pub(super) region: Option<&'a str>,
+}
+
+/// Reads the SDK's error.
+pub(super) fn failure<E>(call: Call, error: &SdkError<E, HttpResponse>) -> Failure
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let Some(response) = error.raw_response() else {
+        return Failure { error: unanswered(call, error), refuses_checksum: false };
+    };
+    let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
+    let answer = Answer {
+        status: response.status().as_u16(),
+        code: metadata.and_then(ProvideErrorMetadata::code).unwrap_or_default(),
+        message: metadata.and_then(ProvideErrorMetadata::message).unwrap_or_default(),
+        region: response.headers().get("x-amz-bucket-region"),
+    };
+    Failure { error: refused(call, answer), refuses_checksum: refuses_checksum(call, answer) }
+}
+
+/// Nobody answered: the network, a timeout, or credentials that could not be had.
+fn unanswered<E: Error + 'static>(call: Call, error: &SdkError<E, HttpResponse>) -> StoreError {
+    let name = call.name();
+    if let Some(credentials) = cause::<CredentialsError>(error) {
+        let message = no_credentials(name, credentials);
+        return StoreError::Setup { reason: "credentials", message };
+    }
+    match error {
+        SdkError::TimeoutError(_) => StoreError::Unavailable(format!("{name} was not answered within bucket.timeout")),
+        SdkError::ConstructionFailure(_) => StoreError::Setup {
+            reason: "invalid",
+            message: bounded(&format!("{name} could not be made: {}", quoted(&chain(error)))),
+        },
+        _ => StoreError::Unavailable(bounded(&format!("{name} did not get through: {}", quoted(&chain(error))))),
+    }
+}
+
+/// A body that stopped coming while it was read back.
+pub(super) fn broken_off(error: &ByteStreamError) -> StoreError {
+    StoreError::Unavailable(bounded(&format!("GetObject broke off: {}", quoted(&chain(error)))))
+}
+
+fn no_credentials(name: &str, error: &CredentialsError) -> String {
+    let why = match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            "no AWS credentials were found; give the service some: environment, profile, web identity, container or \
+             instance role"
+                .to_owned()
+        }
+        other => format!(
+            "the AWS credentials could not be had: {}; check them, and bucket.assume_role_arn with its \
+             sts:AssumeRole permission",
+            quoted(&chain(other))
+        ),
+    };
+    bounded(&format!("{name} was not sent: {why}"))
+}
+
+/// Whether it may be the checksum, or its algorithm, that the store did not like. Stores say so in many ways.
+fn refuses_checksum(call: Call, answer: Answer<'_>) -> bool {
+    let sends_one = matches!(call, Call::Put | Call::Create | Call::Part);
+    let words = ["InvalidArgument", "InvalidRequest", "NotImplemented", "UnsupportedArgument", "InvalidChecksum"];
+    sends_one && (answer.status == 501 || answer.status == 400 && words.contains(&answer.code))
+}
+
+/// What an answer that is an error means.
+pub(super) fn refused(call: Call, answer: Answer<'_>) -> StoreError {
+    let meaning = by_code(call, answer).unwrap_or_else(|| by_status(call, answer));
+    let said = said(call, answer);
+    match meaning {
+        Meaning::Exists => StoreError::Exists(said),
+        Meaning::UploadLost => StoreError::UploadLost(said),
+        Meaning::Corrupted => StoreError::Corrupted(said),
+        Meaning::Unavailable => StoreError::Unavailable(said),
+        Meaning::Setup(reason) => {
+            let message = bounded(&format!("{said}: {}", hint(reason, call, answer)));
+            StoreError::Setup { reason, message }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Exists,
+    UploadLost,
+    Corrupted,
+    Setup(&'static str),
+    Unavailable,
+}
+
+fn by_code(call: Call, answer: Answer<'_>) -> Option<Meaning> {
+    let meaning = match answer.code {
+        "PreconditionFailed" => Meaning::Exists,
+        // S3: after this answer to a complete, the parts must be sent again in a new upload.
+        "ConditionalRequestConflict" if call == Call::Complete => Meaning::UploadLost,
+        "ConditionalRequestConflict" => Meaning::Exists,
+        // InvalidPart: a part is gone or is not what it was.
+        "NoSuchUpload" | "InvalidPart" => Meaning::UploadLost,
+        "BadDigest"
+        | "InvalidDigest"
+        | "XAmzContentChecksumMismatch"
+        | "XAmzContentSHA256Mismatch"
+        | "IncompleteBody"
+        | "EntityTooSmall" => Meaning::Corrupted,
+        // How S3 refuses x-amz-mp-object-size, with a code that means many things.
+        "InvalidRequest" if call == Call::Complete && answer.message.contains("mp-object-size") => Meaning::Corrupted,
+        code if is_passing(code) => Meaning::Unavailable,
+        // It was there when it was looked at; the next look will tell.
+        "NoSuchKey" => Meaning::Unavailable,
+        code => Meaning::Setup(setup_reason(code, answer.message)?),
+    };
+    Some(meaning)
+}
+
+/// Throttling and other states that end by themselves, whatever their status.
+fn is_passing(code: &str) -> bool {
+    matches!(
+        code,
+        "SlowDown"
+            | "SlowDownRead"
+            | "SlowDownWrite"
+            | "ServiceUnavailable"
+            | "InternalError"
+            | "InternalFailure"
+            | "Busy"
+            | "RequestTimeout"
+            | "RequestTimeoutException"
+            | "OperationAborted"
+            | "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "TooManyRequests"
+            | "TooManyRequestsException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "RequestLimitExceeded"
+            | "BandwidthLimitExceeded"
+            | "KMS.ThrottlingException"
+            | "KMS.InternalException"
+            | "KMS.KMSInternalException"
+            | "KMS.DependencyTimeoutException"
+            | "KMS.KeyUnavailableException"
+    )
+}
+
+/// The word of [`StoreError::Setup`] for a code that a person must act on.
+fn setup_reason(code: &str, message: &str) -> Option<&'static str> {
+    let reason = match code {
+        "AccessDenied" if message.contains("kms:") => "kms",
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "NotSignedUp" | "Forbidden"
+        | "InvalidObjectState" => "access_denied",
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidToken"
+        | "TokenRefreshRequired"
+        | "InvalidSecurity"
+        | "UnrecognizedClientException" => "credentials",
+        "RequestTimeTooSkewed" | "RequestExpired" => "clock",
+        "NoSuchBucket" | "InvalidBucketName" => "no_such_bucket",
+        "PermanentRedirect"
+        | "TemporaryRedirect"
+        | "Redirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException"
+        | "IllegalLocationConstraint"
+        | "IncorrectEndpoint" => "wrong_region",
+        code if code.starts_with("KMS.") => "kms",
+        _ => return None,
+    };
+    Some(reason)
+}
+
+/// What HEAD's bodiless answers and codes that nobody knows come to.
+fn by_status(call: Call, answer: Answer<'_>) -> Meaning {
+    match answer.status {
+        301 | 302 | 307 | 308 => Meaning::Setup("wrong_region"),
+        401 => Meaning::Setup("credentials"),
+        403 => Meaning::Setup("access_denied"),
+        404 if matches!(call, Call::Part | Call::Complete | Call::Abort) => Meaning::UploadLost,
+        404 if matches!(call, Call::Head | Call::Read) => Meaning::Unavailable,
+        404 => Meaning::Setup("no_such_bucket"),
+        409 if call == Call::Complete => Meaning::UploadLost,
+        409 if call == Call::Put => Meaning::Exists,
+        412 => Meaning::Exists,
+        408 | 409 | 425 | 429 => Meaning::Unavailable,
+        400..=499 | 501 => Meaning::Setup("invalid"),
+        _ => Meaning::Unavailable,
+    }
+}
+
+fn hint(reason: &'static str, call: Call, answer: Answer<'_>) -> String {
+    match reason {
+        "access_denied" => {
+            format!("allow {} to these credentials, and check bucket.expected_owner if it is set", call.permission())
+        }
+        "kms" if call.writes() => {
+            "allow kms:GenerateDataKey and kms:Decrypt on the key, and check bucket.kms_key_id".to_owned()
+        }
+        "kms" => "allow kms:Decrypt on the key, and check that it is enabled".to_owned(),
+        "credentials" => "check the AWS credentials of this service; new ones are taken without a restart".to_owned(),
+        "clock" => "set this host's clock (NTP): it is more than 15 minutes off".to_owned(),
+        "no_such_bucket" => "check bucket.name, bucket.region and bucket.endpoint_url".to_owned(),
+        "wrong_region" => match answer.region {
+            Some(region) => format!("set bucket.region to {}", escaped(region, 40)),
+            None => "check bucket.region and bucket.endpoint_url".to_owned(),
+        },
+        _ if call == Call::Head => {
+            "often expired credentials or a wrong bucket.region: HEAD carries no reason".to_owned()
+        }
+        _ => "check the [bucket] settings against what the store supports".to_owned(),
+    }
+}
+
+fn said(call: Call, answer: Answer<'_>) -> String {
+    let mut text = format!("{} was answered with {}", call.name(), answer.status);
+    if !answer.code.is_empty() {
+        let _ = write!(text, " {}", escaped(answer.code, 60));
+    }
+    if !answer.message.is_empty() {
+        let _ = write!(text, " ({})", quoted(answer.message));
+    }
+    text
+}
+
+/// The first cause of that type.
+fn cause<'a, C: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a C> {
+    causes(error).find_map(<dyn Error>::downcast_ref)
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+fn quoted(text: &str) -> String {
+    escaped(text, LONGEST_QUOTE)
+}
+
+fn bounded(text: &str) -> String {
+    escaped(text, LONGEST)
+}
+
+/// At most `longest` characters, none of them a control character.
+fn escaped(text: &str, longest: usize) -> String {
+    let visible = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    text.chars().take(longest).map(visible).collect::<String>().chars().take(longest).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+use super::*;
+
+fn meaning(call: Call, status: u16, code: &str) -> String {
+    match refused(call, Answer { status, code, message: "", region: None }) {
+        StoreError::Exists(_) => "exists".to_owned(),
+        StoreError::UploadLost(_) => "upload lost".to_owned(),
+        StoreError::Corrupted(_) => "corrupted".to_owned(),
+        StoreError::Setup { reason, .. } => reason.to_owned(),
+        StoreError::Unavailable(_) => "unavailable".to_owned(),
+    }
+}
+
+#[test]
+fn every_code_that_s3_documents_has_its_meaning() {
+    let table = [
+        (Call::Put, 412, "PreconditionFailed", "exists"),
+        (Call::Complete, 412, "PreconditionFailed", "exists"),
+        (Call::Put, 409, "ConditionalRequestConflict", "exists"),
+        (Call::Complete, 409, "ConditionalRequestConflict", "upload lost"),
+        (Call::Put, 409, "OperationAborted", "unavailable"),
+        (Call::Part, 404, "NoSuchUpload", "upload lost"),
+        (Call::Complete, 400, "InvalidPart", "upload lost"),
+        (Call::Complete, 400, "EntityTooSmall", "corrupted"),
+        (Call::Put, 400, "BadDigest", "corrupted"),
+        (Call::Part, 400, "InvalidDigest", "corrupted"),
+        (Call::Put, 400, "XAmzContentChecksumMismatch", "corrupted"),
+        (Call::Put, 400, "IncompleteBody", "corrupted"),
+        (Call::Put, 403, "AccessDenied", "access_denied"),
+        (Call::Put, 403, "AllAccessDisabled", "access_denied"),
+        (Call::Put, 403, "InvalidAccessKeyId", "credentials"),
+        (Call::Put, 403, "SignatureDoesNotMatch", "credentials"),
+        (Call::Put, 400, "ExpiredToken", "credentials"),
+        (Call::Put, 400, "InvalidToken", "credentials"),
+        (Call::Put, 403, "RequestTimeTooSkewed", "clock"),
+        (Call::Put, 404, "NoSuchBucket", "no_such_bucket"),
+        (Call::Put, 301, "PermanentRedirect", "wrong_region"),
+        (Call::Put, 400, "AuthorizationHeaderMalformed", "wrong_region"),
+        (Call::Put, 400, "IllegalLocationConstraintException", "wrong_region"),
+        (Call::Put, 400, "KMS.DisabledException", "kms"),
+        (Call::Create, 400, "KMS.NotFoundException", "kms"),
+        (Call::Put, 400, "KMS.ThrottlingException", "unavailable"),
+        (Call::Put, 503, "SlowDown", "unavailable"),
+        (Call::Put, 500, "InternalError", "unavailable"),
+        (Call::Complete, 200, "InternalError", "unavailable"),
+        (Call::Complete, 200, "SlowDown", "unavailable"),
+        (Call::Put, 400, "RequestTimeout", "unavailable"),
+        (Call::Read, 404, "NoSuchKey", "unavailable"),
+        (Call::Put, 400, "InvalidStorageClass", "invalid"),
+        (Call::Put, 400, "EntityTooLarge", "invalid"),
+        (Call::Put, 501, "NotImplemented", "invalid"),
+    ];
+    for (call, status, code, expected) in table {
+        assert_eq!(meaning(call, status, code), expected, "{call:?} {status} {code}");
+    }
+}
+
+#[test]
+fn where_there_is_no_code_the_status_decides() {
+    let table = [
+        (Call::Head, 301, "wrong_region"),
+        (Call::Head, 400, "invalid"),
+        (Call::Head, 401, "credentials"),
+        (Call::Head, 403, "access_denied"),
+        (Call::Put, 404, "no_such_bucket"),
+        (Call::Uploads, 404, "no_such_bucket"),
+        (Call::Complete, 404, "upload lost"),
+        (Call::Complete, 409, "upload lost"),
+        (Call::Put, 409, "exists"),
+        (Call::Put, 412, "exists"),
+        (Call::Part, 408, "unavailable"),
+        (Call::Part, 429, "unavailable"),
+        (Call::Put, 413, "invalid"),
+        (Call::Put, 500, "unavailable"),
+        (Call::Put, 502, "unavailable"),
+        (Call::Put, 507, "unavailable"),
+        (Call::Complete, 200, "unavailable"),
+    ];
+    for (call, status, expected) in table {
+        assert_eq!(meaning(call, status, ""), expected, "{call:?} {status}");
+    }
+}
+
+#[test]
+fn a_refused_length_on_complete_is_a_body_that_arrived_wrong() {
+    let message = "The provided 'x-amz-mp-object-size' header value 7 does not match what was computed: 6";
+    let answer = Answer { status: 400, code: "InvalidRequest", message, region: None };
+    assert!(matches!(refused(Call::Complete, answer), StoreError::Corrupted(_)));
+}
+
+#[test]
+fn messages_name_the_permission_the_region_and_the_key() {
+    let told = |call, code, message, region| refused(call, Answer { status: 403, code, message, region }).to_string();
+    for (call, permission) in [
+        (Call::Put, "s3:PutObject"),
+        (Call::Complete, "s3:PutObject"),
+        (Call::Read, "s3:GetObject"),
+        (Call::Head, "s3:ListBucket"),
+        (Call::Abort, "s3:AbortMultipartUpload"),
+        (Call::Uploads, "s3:ListBucketMultipartUploads"),
+    ] {
+        assert!(told(call, "AccessDenied", "", None).contains(permission), "{call:?}");
+    }
+    assert!(told(Call::Put, "PermanentRedirect", "", Some("eu-west-3")).contains("set bucket.region to eu-west-3"));
+    let denied = "User: arn:aws:iam::1:user/a is not authorized to perform: kms:GenerateDataKey on resource: k";
+    let kms = refused(Call::Put, Answer { status: 403, code: "AccessDenied", message: denied, region: None });
+    assert!(
+        matches!(&kms, StoreError::Setup { reason: "kms", message } if message.contains("allow kms:GenerateDataKey"))
+    );
+}
+
+#[test]
+fn texts_are_bounded_and_keep_their_hint() {
+    let message = "\u{1b}[2J\r\n".repeat(2_000);
+    let text =
+        refused(Call::Put, Answer { status: 403, code: "AccessDenied", message: &message, region: None }).to_string();
+    assert!(text.chars().count() <= LONGEST, "{}", text.len());
+    assert!(!text.chars().any(char::is_control), "{text}");
+    assert!(text.contains("allow s3:PutObject"), "{text}");
+}
+
+#[test]
+fn only_a_doubtful_answer_to_a_write_with_a_checksum_is_about_checksums() {
+    let doubtful = |call, status, code| refuses_checksum(call, Answer { status, code, message: "", region: None });
+    assert!(doubtful(Call::Put, 400, "InvalidArgument"));
+    assert!(doubtful(Call::Create, 501, "NotImplemented"));
+    assert!(doubtful(Call::Part, 400, "InvalidRequest"));
+    assert!(!doubtful(Call::Put, 400, "BadDigest"));
+    assert!(!doubtful(Call::Put, 403, "AccessDenied"));
+    assert!(!doubtful(Call::Complete, 400, "InvalidRequest"));
+}

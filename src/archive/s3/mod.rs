@@ -1,0 +1,347 @@
+//! The bucket over the AWS SDK: [`ObjectStore`], one request a call.
+//!
+//! Every write is conditional (`If-None-Match: *`) and carries a checksum that was computed while the bytes came from
+//! Kore, so that the store itself refuses what is not whole before anybody can see it: a put with one over its body, a
+//! multipart upload with one over each part, and at the end one over all of it together with its length.
+//!
+//! Bodies are segments as they came, sent under an unsigned payload: the checksum already covers them, and hashing them
+//! for the signature would cost more than everything else.
+//!
+//! What can stand between a call and its outcome: attempts inside it ([`connect`]), a body sent again because the store
+//! received other bytes, a weaker checksum because the store knows no better ([`negotiation`]). So a put that was
+//! applied and not answered comes back as [`StoreError::Exists`], found by its own second attempt, and a complete as
+//! that or [`StoreError::UploadLost`]: the caller looks.
+//!
+//! A future that is dropped in the middle leaves its upload open, and a part of a dead process stays: to abort, now or
+//! in a later sweep, is the caller's. Nothing here ever deletes an object.
+
+mod body;
+mod connect;
+mod errors;
+mod negotiation;
+mod settings;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, MultipartUpload};
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+
+use self::connect::Connector;
+use self::errors::{Call, Failure};
+use self::negotiation::{Negotiation, Proof};
+use self::settings::Fixed;
+use super::store::{
+    Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, Segments, StoreError, Stored, UploadId,
+};
+use crate::clock::Timestamp;
+use crate::config::BucketSettings;
+use crate::key::ObjectKey;
+use crate::receipt::{Crc32, Crc64Nvme, Receipt, Sha256};
+
+/// Pages of uploads that are read for one key. S3 puts 1,000 on a page, and a key has a handful.
+const MOST_PAGES: usize = 100;
+
+/// One bucket, over the AWS SDK.
+pub struct S3Store {
+    connector: Connector,
+    fixed: Fixed,
+    puts: Negotiation,
+    uploads: Negotiation,
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Store").field("bucket", &self.fixed.bucket).finish_non_exhaustive()
+    }
+}
+
+impl S3Store {
+    /// A store for this bucket, with credentials of AWS's standard chain. Neither they nor the network are touched
+    /// before the first call.
+    pub async fn connect(settings: &BucketSettings) -> Self {
+        Self::with(settings, None).await
+    }
+
+    /// The same with these keys instead of the chain, which is the whole process's: for tests.
+    pub async fn connect_as(settings: &BucketSettings, access_key: &str, secret_key: &str) -> Self {
+        Self::with(settings, Some(Credentials::new(access_key, secret_key, None, None, "given"))).await
+    }
+
+    async fn with(settings: &BucketSettings, keys: Option<Credentials>) -> Self {
+        Self {
+            connector: Connector::new(settings, keys).await,
+            fixed: Fixed::from(settings),
+            puts: Negotiation::new("puts", settings.checksum),
+            uploads: Negotiation::new("multipart uploads", settings.checksum),
+        }
+    }
+
+    async fn client(&self) -> Client {
+        self.connector.client().await
+    }
+
+    fn failure<E>(&self, call: Call, error: &SdkError<E, HttpResponse>) -> Failure
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let failure = errors::failure(call, error);
+        if matches!(failure.error, StoreError::Setup { reason: "credentials", .. }) {
+            self.connector.distrust();
+        }
+        failure
+    }
+
+    fn error<E>(&self, call: Call, error: &SdkError<E, HttpResponse>) -> StoreError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.failure(call, error).error
+    }
+
+    async fn send_put(
+        &self,
+        key: &ObjectKey,
+        label: &Label,
+        body: &Segments,
+        receipt: &Receipt,
+        proof: Proof,
+    ) -> Result<Stored, Failure> {
+        let (crc64nvme, crc32) = digests(receipt, proof);
+        let request = self
+            .fixed
+            .put(&self.client().await, key, label)
+            .if_none_match("*")
+            .content_length(signed(body.len()))
+            .set_checksum_crc64_nvme(crc64nvme)
+            .set_checksum_crc32(crc32)
+            .body(body::replayable(body));
+        let sent = request.customize().disable_payload_signing().send().await;
+        let output = sent.map_err(|error| self.failure(Call::Put, &error))?;
+        Ok(Stored { etag: plain_etag(output.e_tag()), version_id: output.version_id })
+    }
+
+    async fn send_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: &Segments,
+        receipt: &Receipt,
+        proof: Proof,
+    ) -> Result<Part, Failure> {
+        let (crc64nvme, crc32) = digests(receipt, proof);
+        let request = self
+            .fixed
+            .part(&self.client().await, key, upload)
+            .part_number(part_number(number))
+            .content_length(signed(body.len()))
+            .set_checksum_crc64_nvme(crc64nvme)
+            .set_checksum_crc32(crc32)
+            .body(body::replayable(body));
+        let sent = request.customize().disable_payload_signing().send().await;
+        let output = sent.map_err(|error| self.failure(Call::Part, &error))?;
+        Ok(Part { number, etag: plain_etag(output.e_tag()), receipt: *receipt })
+    }
+
+    async fn send_create(&self, key: &ObjectKey, label: &Label, proof: Proof) -> Result<UploadId, Failure> {
+        let algorithm = settings::algorithm(proof);
+        let request = self
+            .fixed
+            .create(&self.client().await, key, label)
+            .set_checksum_type(algorithm.as_ref().map(|_| ChecksumType::FullObject))
+            .set_checksum_algorithm(algorithm);
+        let output = request.send().await.map_err(|error| self.failure(Call::Create, &error))?;
+        output.upload_id.map(UploadId).ok_or_else(|| Failure {
+            error: StoreError::Unavailable("CreateMultipartUpload was answered without an upload id".to_owned()),
+            refuses_checksum: false,
+        })
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectHead>, StoreError> {
+        let request = self.fixed.head(&self.client().await, key).checksum_mode(ChecksumMode::Enabled);
+        match request.send().await {
+            Ok(output) if output.delete_marker() == Some(true) => Ok(None),
+            Ok(output) => Ok(Some(object_head(&output))),
+            // HEAD has no body: a missing bucket looks like this too, and the put that follows will say so.
+            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => Ok(None),
+            Err(error) => Err(self.error(Call::Head, &error)),
+        }
+    }
+
+    async fn read(&self, key: &ObjectKey) -> Result<ObjectBody, StoreError> {
+        let request =
+            self.fixed.get(&self.client().await, key).customize().config_override(self.fixed.download_guard());
+        let output = request.send().await.map_err(|error| self.error(Call::Read, &error))?;
+        Ok(unfold(Some(output.body), |body| async {
+            let mut body = body?;
+            match body.next().await? {
+                Ok(bytes) => Some((Ok(bytes), Some(body))),
+                Err(error) => Some((Err(errors::broken_off(&error)), None)),
+            }
+        })
+        .boxed())
+    }
+
+    async fn put(
+        &self,
+        key: &ObjectKey,
+        label: &Label,
+        body: Segments,
+        receipt: &Receipt,
+    ) -> Result<Stored, StoreError> {
+        let mut attempt = self.puts.attempt();
+        loop {
+            match self.send_put(key, label, &body, receipt, attempt.proof()).await {
+                Ok(stored) => {
+                    attempt.succeeded();
+                    return Ok(stored);
+                }
+                Err(failure) => attempt.failed(failure)?,
+            }
+        }
+    }
+
+    async fn create_upload(&self, key: &ObjectKey, label: &Label) -> Result<UploadId, StoreError> {
+        let mut attempt = self.uploads.attempt();
+        loop {
+            match self.send_create(key, label, attempt.proof()).await {
+                Ok(upload) => {
+                    attempt.succeeded();
+                    return Ok(upload);
+                }
+                Err(failure) => attempt.failed(failure)?,
+            }
+        }
+    }
+
+    async fn put_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Segments,
+        receipt: &Receipt,
+    ) -> Result<Part, StoreError> {
+        let mut attempt = self.uploads.attempt();
+        loop {
+            match self.send_part(key, upload, number, &body, receipt, attempt.proof()).await {
+                Ok(part) => {
+                    attempt.succeeded();
+                    return Ok(part);
+                }
+                Err(failure) => attempt.failed(failure)?,
+            }
+        }
+    }
+
+    async fn complete(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[Part],
+        whole: &Receipt,
+    ) -> Result<Stored, StoreError> {
+        let proof = self.uploads.settled();
+        let (crc64nvme, crc32) = digests(whole, proof);
+        let parts = parts.iter().map(|part| completed_part(part, proof)).collect();
+        let request = self
+            .fixed
+            .complete(&self.client().await, key, upload)
+            .if_none_match("*")
+            .mpu_object_size(signed(whole.bytes))
+            .set_checksum_type(settings::algorithm(proof).map(|_| ChecksumType::FullObject))
+            .set_checksum_crc64_nvme(crc64nvme)
+            .set_checksum_crc32(crc32)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
+        let output = request.send().await.map_err(|error| self.error(Call::Complete, &error))?;
+        Ok(Stored { etag: plain_etag(output.e_tag()), version_id: output.version_id })
+    }
+
+    async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
+        match self.fixed.abort(&self.client().await, key, upload).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match self.error(Call::Abort, &error) {
+                StoreError::UploadLost(_) => Ok(()),
+                other => Err(other),
+            },
+        }
+    }
+
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<OpenUpload>, StoreError> {
+        let client = self.client().await;
+        let mut found = Vec::new();
+        let (mut next_key, mut next_upload) = (None, None);
+        for _ in 0..MOST_PAGES {
+            let request = self.fixed.list(&client, key).set_key_marker(next_key).set_upload_id_marker(next_upload);
+            let page = request.send().await.map_err(|error| self.error(Call::Uploads, &error))?;
+            // A prefix finds longer keys too.
+            let ours = page.uploads().iter().filter(|upload| upload.key() == Some(key.as_str()));
+            found.extend(ours.filter_map(open_upload));
+            if page.is_truncated() != Some(true) {
+                break;
+            }
+            (next_key, next_upload) = (page.next_key_marker, page.next_upload_id_marker);
+        }
+        Ok(found)
+    }
+}
+
+fn object_head(output: &HeadObjectOutput) -> ObjectHead {
+    // A checksum of checksums says nothing about the whole object.
+    let whole = output.checksum_type().is_none_or(|kind| *kind == ChecksumType::FullObject);
+    let claimed = output.metadata().and_then(|metadata| metadata.get("sha256"));
+    ObjectHead {
+        bytes: output.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        etag: plain_etag(output.e_tag()),
+        version_id: output.version_id.clone(),
+        crc64nvme: output.checksum_crc64_nvme().filter(|_| whole).and_then(Crc64Nvme::from_base64),
+        crc32: output.checksum_crc32().filter(|_| whole).and_then(Crc32::from_base64),
+        claimed_sha256: claimed.and_then(|hex| Sha256::from_hex(hex)),
+    }
+}
+
+fn completed_part(part: &Part, proof: Proof) -> CompletedPart {
+    let (crc64nvme, crc32) = digests(&part.receipt, proof);
+    CompletedPart::builder()
+        .part_number(part_number(part.number))
+        .e_tag(format!("\"{}\"", part.etag))
+        .set_checksum_crc64_nvme(crc64nvme)
+        .set_checksum_crc32(crc32)
+        .build()
+}
+
+fn open_upload(upload: &MultipartUpload) -> Option<OpenUpload> {
+    let initiated = upload.initiated().and_then(|at| at.to_millis().ok()).map(Timestamp::from_millis);
+    Some(OpenUpload { upload: UploadId(upload.upload_id()?.to_owned()), initiated })
+}
+
+/// The digest to send, in its header's place.
+fn digests(receipt: &Receipt, proof: Proof) -> (Option<String>, Option<String>) {
+    match proof {
+        Proof::Crc64Nvme => (Some(receipt.crc64nvme.to_string()), None),
+        Proof::Crc32 => (None, Some(receipt.crc32.to_string())),
+        Proof::ReadBack => (None, None),
+    }
+}
+
+fn plain_etag(etag: Option<&str>) -> String {
+    etag.unwrap_or_default().trim_matches('"').to_owned()
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).expect("S3 holds no object of 8 EiB")
+}
+
+fn part_number(number: u32) -> i32 {
+    i32::try_from(number).expect("an upload has at most 10,000 parts")
+}

@@ -1,0 +1,7 @@
+//! The integration tests, in one binary: linking once is most of their cost.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod s3_adapter;
+mod s3_refusals;

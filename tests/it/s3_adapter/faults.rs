@@ -1,0 +1,207 @@
+//! Every fault on every call, once and for ever.
+
+use futures_util::future::{BoxFuture, join_all};
+
+use super::*;
+use crate::support::s3::{Fault, Op, Times};
+
+const CALLS: [Op; 8] = [
+    Op::HeadObject,
+    Op::GetObject,
+    Op::PutObject,
+    Op::CreateUpload,
+    Op::UploadPart,
+    Op::CompleteUpload,
+    Op::AbortUpload,
+    Op::ListUploads,
+];
+
+/// A server, and one call on it that goes through this operation; with a timeout that a test can wait for.
+async fn prepared(op: Op) -> (FakeS3, BoxFuture<'static, Result<(), StoreError>>) {
+    let s3 = FakeS3::start(Options::default()).await;
+    let mut settings = settings(&s3);
+    settings.timeout = Duration::from_secs(1);
+    let store = connected(&s3, &settings).await;
+    let bytes = noise(70_000);
+    if matches!(op, Op::HeadObject | Op::GetObject) {
+        put(&store, &bytes).await.unwrap();
+    }
+    let (upload, parts) = send_parts(&store, &bytes, MIB).await.unwrap();
+    let call = async move {
+        match op {
+            Op::HeadObject => store.head(&key()).await.map(drop),
+            Op::GetObject => read_back(&store).await.map(drop),
+            Op::PutObject => put(&store, &bytes).await.map(drop),
+            Op::CreateUpload => store.create_upload(&key(), &label()).await.map(drop),
+            Op::UploadPart => store.put_part(&key(), &upload, 2, segments(&bytes), &receipt(&bytes)).await.map(drop),
+            Op::CompleteUpload => store.complete(&key(), &upload, &parts, &receipt(&bytes)).await.map(drop),
+            Op::AbortUpload => store.abort(&key(), &upload).await,
+            Op::ListUploads => store.uploads(&key()).await.map(drop),
+            other => unreachable!("the adapter makes no {other:?}"),
+        }
+    };
+    (s3, Box::pin(call))
+}
+
+fn passing() -> [Fault; 5] {
+    [
+        Fault::SlowDown,
+        Fault::Status(500, "InternalError"),
+        Fault::Status(502, ""),
+        Fault::DropBeforeApply,
+        Fault::Hang(Duration::from_secs(3)),
+    ]
+}
+
+/// Each fault on each call, side by side once all is prepared: the waits between attempts add up otherwise.
+async fn all(times: Times) -> Vec<(Op, Fault, &'static str)> {
+    let mut runs = Vec::new();
+    for op in CALLS {
+        for fault in passing() {
+            let (s3, call) = prepared(op).await;
+            s3.fail_next(op, times, fault.clone());
+            runs.push(async move {
+                let outcome = kind(call.await);
+                drop(s3);
+                (op, fault, outcome)
+            });
+        }
+    }
+    join_all(runs).await
+}
+
+#[tokio::test]
+async fn what_passes_is_waited_out_inside_the_call() {
+    for (op, fault, outcome) in all(Times::Next(1)).await {
+        assert_eq!(outcome, "ok", "{fault:?} once on {op:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_unavailable_after_three_attempts() {
+    for (op, fault, outcome) in all(Times::Forever).await {
+        assert_eq!(outcome, "unavailable", "{fault:?} for ever on {op:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_is_made_three_times_with_the_whole_body() {
+    let (s3, store) = fixture().await;
+    let bytes = noise(5 * MIB + 1);
+    s3.fail_next(Op::PutObject, Times::Next(2), Fault::SlowDown);
+    put(&store, &bytes).await.unwrap();
+    assert_eq!(s3.count(Op::PutObject), 3);
+    assert!(s3.body(KEY).unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_put_that_was_applied_but_not_answered_is_found_to_exist() {
+    let (s3, store) = fixture().await;
+    s3.fail_next(Op::PutObject, Times::Next(1), Fault::DropAfterApply);
+    assert_eq!(kind(put(&store, &noise(9)).await), "exists");
+    assert_eq!((s3.body(KEY).unwrap(), s3.overwrites()), (noise(9), 0));
+}
+
+#[tokio::test]
+async fn a_complete_that_was_applied_but_not_answered_has_lost_its_upload_and_the_object_is_there() {
+    let (s3, store) = fixture().await;
+    s3.fail_next(Op::CompleteUpload, Times::Next(1), Fault::DropAfterApply);
+    assert_eq!(kind(put_in_parts(&store, &noise(9), MIB).await), "upload lost");
+    assert_eq!(s3.body(KEY).unwrap(), noise(9));
+}
+
+#[tokio::test]
+async fn an_error_in_a_200_on_complete_is_an_error() {
+    let (s3, store) = fixture().await;
+    s3.fail_next(Op::CompleteUpload, Times::Forever, Fault::ErrorIn200);
+    assert_eq!(kind(put_in_parts(&store, &noise(9), MIB).await), "unavailable");
+    assert!(s3.keys().is_empty());
+}
+
+#[tokio::test]
+async fn a_bit_that_flips_on_the_way_is_caught_and_the_body_sent_again() {
+    for op in [Op::PutObject, Op::UploadPart] {
+        let (s3, store) = fixture().await;
+        s3.fail_next(op, Times::Next(2), Fault::FlipBit);
+        let bytes = noise(100_000);
+        if op == Op::PutObject { put(&store, &bytes).await } else { put_in_parts(&store, &bytes, MIB).await }.unwrap();
+        assert_eq!((s3.count(op), s3.body(KEY).unwrap() == bytes), (3, true));
+    }
+}
+
+#[tokio::test]
+async fn a_bit_that_always_flips_is_given_up_after_three_sendings_and_nothing_is_stored() {
+    for op in [Op::PutObject, Op::UploadPart] {
+        let (s3, store) = fixture().await;
+        s3.fail_next(op, Times::Forever, Fault::FlipBit);
+        let outcome =
+            if op == Op::PutObject { put(&store, &noise(9)).await } else { put_in_parts(&store, &noise(9), MIB).await };
+        assert_eq!((kind(outcome), s3.count(op)), ("corrupted", 3));
+        assert!(s3.keys().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn conflicts_are_told_apart_by_the_call() {
+    let table = [
+        (Op::PutObject, 409, "ConditionalRequestConflict", "exists"),
+        (Op::PutObject, 412, "PreconditionFailed", "exists"),
+        (Op::CompleteUpload, 409, "ConditionalRequestConflict", "upload lost"),
+        (Op::CompleteUpload, 404, "NoSuchUpload", "upload lost"),
+        (Op::UploadPart, 404, "NoSuchUpload", "upload lost"),
+        (Op::AbortUpload, 404, "NoSuchUpload", "ok"),
+    ];
+    for (op, status, code, expected) in table {
+        let (s3, call) = prepared(op).await;
+        s3.fail_next(op, Times::Forever, Fault::Status(status, code));
+        assert_eq!(kind(call.await), expected, "{code} on {op:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_arrived_wrong_in_the_whole_is_refused_on_complete() {
+    let (s3, store) = fixture().await;
+    let bytes = noise(9);
+    let (upload, parts) = send_parts(&store, &bytes, MIB).await.unwrap();
+    let other = Receipt { bytes: 9, ..receipt(b"other") };
+    assert_eq!(kind(store.complete(&key(), &upload, &parts, &other).await), "corrupted");
+    let longer = Receipt { bytes: 10, ..receipt(&bytes) };
+    assert_eq!(kind(store.complete(&key(), &upload, &parts, &longer).await), "corrupted");
+    assert!(s3.keys().is_empty());
+}
+
+#[tokio::test]
+async fn a_part_that_the_store_forgot_loses_the_upload() {
+    let (_s3, store) = fixture().await;
+    let (upload, mut parts) = send_parts(&store, &noise(9), MIB).await.unwrap();
+    parts[0].number = 2;
+    assert_eq!(kind(store.complete(&key(), &upload, &parts, &receipt(&noise(9))).await), "upload lost");
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_or_stalls_while_it_is_read_back_is_an_error() {
+    let s3 = FakeS3::start(Options::default()).await;
+    let mut settings = settings(&s3);
+    settings.timeout = Duration::from_millis(500);
+    let store = connected(&s3, &settings).await;
+    put(&store, &noise(3 * MIB)).await.unwrap();
+    for fault in [Fault::CutRead, Fault::StallRead] {
+        s3.fail_next(Op::GetObject, Times::Next(1), fault.clone());
+        assert_eq!(kind(read_back(&store).await), "unavailable", "{fault:?}");
+    }
+    assert!(read_back(&store).await.unwrap() == noise(3 * MIB));
+}
+
+#[tokio::test]
+async fn an_object_that_vanished_before_it_is_read_back_is_looked_for_again() {
+    let (_s3, store) = fixture().await;
+    assert_eq!(kind(read_back(&store).await), "unavailable");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let (s3, store) = fixture().await;
+    drop(s3);
+    tokio::task::yield_now().await;
+    assert_eq!(kind(store.head(&key()).await), "unavailable");
+}

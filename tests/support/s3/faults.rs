@@ -1,0 +1,190 @@
+//! What can be made to go wrong, and when.
+//!
+//! A fault is armed for an operation and a number of calls. Some strike before S3 is asked at all (the connection is
+//! dropped, the answer is an error); the others are [quirks](Fault::is_quirk): S3 is asked, and behaves like a store
+//! that does not keep the rules. All quirks that are armed apply at once, of the others the first.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::digests::Algorithm;
+
+/// A call of S3's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Op {
+    /// Matches every call, when a fault is armed.
+    Any,
+    PutObject,
+    GetObject,
+    HeadObject,
+    DeleteObject,
+    CreateUpload,
+    UploadPart,
+    CompleteUpload,
+    AbortUpload,
+    ListUploads,
+    ListParts,
+    ListObjects,
+    HeadBucket,
+    BucketLocation,
+    /// Something that this server does not implement.
+    Unknown,
+}
+
+/// How often a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// At the next calls, so many of them.
+    Next(usize),
+    /// Until [`super::FakeS3::heal`].
+    Forever,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// The answer is this status with this S3 code; nothing is applied.
+    Status(u16, &'static str),
+    /// 503 `SlowDown`.
+    SlowDown,
+    /// 200, and the body says `InternalError`: what a complete may do. Nothing is applied.
+    ErrorIn200,
+    /// The connection is closed before anything is applied.
+    DropBeforeApply,
+    /// It is applied, and the connection closed instead of an answer.
+    DropAfterApply,
+    /// No answer for so long, then the connection is closed. Nothing is applied.
+    Hang(Duration),
+    /// A bit of the body turns over on the way.
+    FlipBit,
+    /// HEAD does not tell the truth.
+    LieOnHead(Lie),
+    /// Half of an object, then the connection is closed.
+    CutRead,
+    /// Half of an object, then nothing more.
+    StallRead,
+    /// Conditions are ignored: what is there is overwritten.
+    IgnoreIfNoneMatch,
+    /// Checksums are neither checked nor kept nor reported.
+    NoChecksums,
+    /// 400 `InvalidArgument` to a request that names one of these.
+    RefuseChecksums(&'static [Algorithm]),
+}
+
+/// What HEAD says instead of the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// This length.
+    Bytes(u64),
+    /// Checksums of something else.
+    WrongChecksum,
+    /// No checksum.
+    NoChecksum,
+    /// That the newest version is a delete marker.
+    DeleteMarker,
+}
+
+impl Fault {
+    /// Whether S3 is asked, and misbehaves, rather than not being asked.
+    pub fn is_quirk(&self) -> bool {
+        match self {
+            Self::FlipBit
+            | Self::LieOnHead(_)
+            | Self::CutRead
+            | Self::StallRead
+            | Self::IgnoreIfNoneMatch
+            | Self::NoChecksums
+            | Self::RefuseChecksums(_) => true,
+            Self::Status(..)
+            | Self::SlowDown
+            | Self::ErrorIn200
+            | Self::DropBeforeApply
+            | Self::DropAfterApply
+            | Self::Hang(_) => false,
+        }
+    }
+}
+
+/// The quirks of one request, for the backend: they travel in the request's extensions.
+#[derive(Clone, Debug, Default)]
+pub struct Quirks(Vec<Fault>);
+
+impl Quirks {
+    pub fn of(extensions: &http::Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
+    pub fn has(&self, fault: &Fault) -> bool {
+        self.0.contains(fault)
+    }
+
+    pub fn lie(&self) -> Option<Lie> {
+        self.0.iter().find_map(|fault| if let Fault::LieOnHead(lie) = fault { Some(*lie) } else { None })
+    }
+
+    pub fn refused(&self) -> &'static [Algorithm] {
+        let refused =
+            self.0.iter().find_map(|fault| if let Fault::RefuseChecksums(which) = fault { Some(*which) } else { None });
+        refused.unwrap_or_default()
+    }
+}
+
+#[derive(Debug)]
+struct Armed {
+    op: Op,
+    skip: usize,
+    times: Times,
+    fault: Fault,
+}
+
+impl Armed {
+    /// Whether it strikes this call; counts.
+    fn strikes(&mut self, op: Op) -> bool {
+        if self.op != op && self.op != Op::Any {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        match &mut self.times {
+            Times::Forever => true,
+            Times::Next(0) => false,
+            Times::Next(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+}
+
+/// The faults that are armed.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<Vec<Armed>>);
+
+impl Faults {
+    pub fn arm(&self, op: Op, skip: usize, times: Times, fault: Fault) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Armed { op, skip, times, fault });
+    }
+
+    pub fn heal(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What strikes this call: at most one fault before S3, and quirks.
+    pub fn strike(&self, op: Op) -> (Option<Fault>, Quirks) {
+        let mut armed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut before, mut quirks) = (None, Vec::new());
+        for entry in armed.iter_mut() {
+            // A second fault before S3 keeps its count for a later call.
+            if (before.is_none() || entry.fault.is_quirk()) && entry.strikes(op) {
+                if entry.fault.is_quirk() {
+                    quirks.push(entry.fault.clone())
+                } else {
+                    before = Some(entry.fault.clone())
+                }
+            }
+        }
+        (before, Quirks(quirks))
+    }
+}

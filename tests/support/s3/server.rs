@@ -1,0 +1,162 @@
+//! The socket: which call a request is, the faults that strike before S3 is asked, and the log of calls.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use s3s::Body;
+use s3s::service::S3Service;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::faults::{Fault, Faults, Op};
+
+/// A request that was answered, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub op: Op,
+    /// Empty for calls on the bucket.
+    pub key: String,
+    /// `None` if the connection was closed instead.
+    pub status: Option<u16>,
+}
+
+/// What every connection shares.
+pub struct Server {
+    pub s3: S3Service,
+    pub faults: Faults,
+    pub calls: Mutex<Vec<Call>>,
+}
+
+/// Serves until it is dropped, connections included.
+pub async fn serve(server: Arc<Server>, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(connection(server.clone(), stream));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(server: Arc<Server>, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let server = server.clone();
+        async move { server.answer(request).await }
+    });
+    // A connection that breaks is the client's, or a fault that was asked for.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+impl Server {
+    async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
+        let (op, key) = call(&request);
+        let answer = self.answer_or_drop(op, request).await;
+        let status = answer.as_ref().ok().map(|response| response.status().as_u16());
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(Call { op, key, status });
+        answer
+    }
+
+    async fn answer_or_drop(&self, op: Op, mut request: Request<Incoming>) -> io::Result<Response<Body>> {
+        let (fault, quirks) = self.faults.strike(op);
+        request.extensions_mut().insert(quirks);
+        match fault {
+            None => self.apply(request).await,
+            Some(Fault::DropBeforeApply) => Err(io::ErrorKind::ConnectionReset.into()),
+            Some(Fault::DropAfterApply) => {
+                self.apply(request).await?;
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+            Some(Fault::Hang(how_long)) => {
+                wait(how_long).await;
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            Some(Fault::Status(status, code)) => Ok(error_answer(request, status, code).await),
+            Some(Fault::SlowDown) => Ok(error_answer(request, 503, "SlowDown").await),
+            Some(Fault::ErrorIn200) => Ok(error_answer(request, 200, "InternalError").await),
+            Some(quirk) => unreachable!("{quirk:?} is left to the backend"),
+        }
+    }
+
+    async fn apply(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
+        self.s3.call(request.map(Body::from)).await.map_err(|error| io::Error::other(format!("{error:?}")))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the far end of a real socket hangs in real time")]
+async fn wait(how_long: Duration) {
+    tokio::time::sleep(how_long).await;
+}
+
+/// Reads the body first: a client that is still sending would see a broken pipe instead of the answer.
+async fn error_answer(request: Request<Incoming>, status: u16, code: &str) -> Response<Body> {
+    let mut body = request.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+    let xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>a fault that was asked for</Message></Error>"
+    );
+    let mut response = Response::new(Body::from(Bytes::from(xml)));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a test names a status that there is");
+    response
+}
+
+/// Which call it is, and of which key.
+fn call(request: &Request<Incoming>) -> (Op, String) {
+    let path = request.uri().path().trim_start_matches('/');
+    let key = path.split_once('/').map_or_else(String::new, |(_, key)| decoded(key));
+    let query: Vec<&str> = request.uri().query().unwrap_or_default().split('&').collect();
+    let has = |name: &str| query.iter().any(|pair| pair.split('=').next() == Some(name));
+    let op = if key.is_empty() { bucket_call(request.method(), has) } else { object_call(request.method(), has) };
+    (op, key)
+}
+
+fn bucket_call(method: &Method, has: impl Fn(&str) -> bool) -> Op {
+    match *method {
+        Method::HEAD => Op::HeadBucket,
+        Method::GET if has("uploads") => Op::ListUploads,
+        Method::GET if has("list-type") => Op::ListObjects,
+        Method::GET if has("location") => Op::BucketLocation,
+        _ => Op::Unknown,
+    }
+}
+
+fn object_call(method: &Method, has: impl Fn(&str) -> bool) -> Op {
+    match *method {
+        Method::PUT if has("partNumber") => Op::UploadPart,
+        Method::PUT => Op::PutObject,
+        Method::POST if has("uploads") => Op::CreateUpload,
+        Method::POST if has("uploadId") => Op::CompleteUpload,
+        Method::DELETE if has("uploadId") => Op::AbortUpload,
+        Method::DELETE => Op::DeleteObject,
+        Method::HEAD => Op::HeadObject,
+        Method::GET if has("uploadId") => Op::ListParts,
+        Method::GET => Op::GetObject,
+        _ => Op::Unknown,
+    }
+}
+
+/// A path without its `%xx`.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let pair = tail.get(..2).filter(|_| *first == b'%').and_then(|pair| std::str::from_utf8(pair).ok());
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(byte) => (bytes.push(byte), rest = &tail[2..]).1,
+            None => (bytes.push(*first), rest = tail).1,
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
