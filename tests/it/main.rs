@@ -1,0 +1,6 @@
+//! Everything that is tested through real sockets, in one binary so that it links once.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod kore_refusals;
