@@ -4,3 +4,4 @@
 mod support;
 
 mod kore_refusals;
+mod media_samples;

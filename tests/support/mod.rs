@@ -7,3 +7,4 @@
 #![allow(unreachable_pub, reason = "`pub` marks what scenarios may use; a test exports nothing")]
 
 pub mod kore;
+pub mod media;
