@@ -4,4 +4,5 @@
 mod support;
 
 mod kore_refusals;
+mod kore_wire;
 mod media_samples;

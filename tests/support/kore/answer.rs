@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::SourceFile;
 use super::body::Body;
-use super::reply::{Framing, Quirk, Reply, Target};
+use super::quirk::{Cut, Framing, Quirk, Target};
+use super::reply::Reply;
 use super::url::Signer;
 use super::wire::Request;
 
@@ -76,6 +77,11 @@ impl Answer {
     /// The request is taken, and nothing ever comes back.
     pub fn hang() -> Self {
         Self::status("success").with(Quirk::Silent)
+    }
+
+    /// The request is taken, and the connection ends.
+    pub fn vanish(how: Cut) -> Self {
+        Self::status("success").with(Quirk::Vanish(how))
     }
 
     /// These bytes in place of an HTTP answer, then FIN.

@@ -97,7 +97,7 @@ impl Service for Api {
             at,
             session: request.query_value("sessionId").unwrap_or_default(),
             jti: request.header("auth").and_then(jti_of).unwrap_or_default(),
-            code: reply.code,
+            code: reply.code_on_record(),
         });
         reply
     }

@@ -10,8 +10,9 @@ use super::SourceFile;
 use super::answer::Answer;
 use super::clock::FakeClock;
 use super::host::Service;
+use super::quirk::Ranges;
 use super::records::{Records, Served};
-use super::reply::{Ranges, Reply};
+use super::reply::Reply;
 use super::token::Refusal;
 use super::url::{BadUrl, Signer};
 use super::wire::Request;
@@ -68,7 +69,7 @@ impl FileHost {
                 at: self.clock.elapsed(),
                 path: file.path().to_owned(),
                 range: request.header("range").map(str::to_owned),
-                code: reply.code,
+                code: reply.code_on_record(),
                 bytes: 0,
             },
             Arc::clone(&reply.sent),

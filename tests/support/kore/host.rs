@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::answer::Answer;
 use super::clock::pause;
+use super::quirk::Cut;
 use super::reply::Reply;
 use super::wire::{Connection, Request};
 
@@ -28,12 +29,23 @@ pub(super) trait Service: Send + Sync + 'static {
 pub enum Outage {
     /// Nothing listens.
     Refused,
-    /// Connections are accepted and reset.
+    /// Requests are read, and their connections reset.
     Reset,
-    /// Connections are accepted, requests are read, and nothing comes back.
+    /// Requests are read, and nothing comes back.
     BlackHole,
     /// Every request gets this: 500s, a storm of 429s.
     Says(Answer),
+}
+
+impl Outage {
+    /// What a request gets that still comes through.
+    fn answer(self) -> Answer {
+        match self {
+            Self::Refused | Self::Reset => Answer::vanish(Cut::Rst),
+            Self::BlackHole => Answer::hang(),
+            Self::Says(answer) => answer,
+        }
+    }
 }
 
 /// A running listener; it ends when this is dropped.
@@ -115,18 +127,10 @@ impl Door {
     }
 
     async fn converse(&self, mut connection: Connection) -> std::io::Result<()> {
-        if matches!(*self.outage.borrow(), Some(Outage::Reset)) {
-            return connection.reset().await;
-        }
         while let Some(request) = connection.request().await? {
             let outage = self.outage.borrow().clone();
-            let reply = match outage {
-                None | Some(Outage::Refused) => self.service.answer(&request, None),
-                Some(Outage::Reset) => return connection.reset().await,
-                Some(Outage::BlackHole) => self.service.answer(&request, Some(&Answer::hang())),
-                Some(Outage::Says(answer)) => self.service.answer(&request, Some(&answer)),
-            };
-            if !connection.send(&reply).await? {
+            let reply = self.service.answer(&request, outage.map(Outage::answer).as_ref());
+            if !connection.send(&reply).await? || request.is_the_last() {
                 break;
             }
         }

@@ -18,6 +18,7 @@ mod body;
 mod clock;
 mod file_host;
 mod host;
+mod quirk;
 mod range;
 mod records;
 mod reply;
@@ -38,8 +39,8 @@ pub use answer::{Answer, RATE_LIMIT_TEXT};
 pub use api::RateLimit;
 pub use body::Body;
 pub use host::Outage;
+pub use quirk::{Cut, Framing, Quirk, Ranges, Target};
 pub use records::{Poll, Served};
-pub use reply::{Cut, Framing, Quirk, Ranges, Target};
 pub use source_file::SourceFile;
 pub use timeline::Timeline;
 

@@ -1,6 +1,7 @@
 //! `Range` and `If-Range`, honoured or mishandled (RFC 9110, section 14).
 
-use super::reply::{Payload, Ranges, Reply};
+use super::quirk::Ranges;
+use super::reply::{Payload, Reply};
 use super::wire::Request;
 
 /// Cuts the asked range out of a 200 reply, in the way that its [`Ranges`] says.

@@ -13,7 +13,7 @@ pub struct Poll {
     pub session: String,
     /// The token's `jti`, empty if there was none to be read.
     pub jti: String,
-    /// The HTTP code of the answer.
+    /// The HTTP code of the answer, 0 if none came.
     pub code: u16,
 }
 
@@ -25,7 +25,7 @@ pub struct Served {
     pub path: String,
     /// The `Range` header.
     pub range: Option<String>,
-    /// The HTTP code of the answer.
+    /// The HTTP code of the answer, 0 if none came.
     pub code: u16,
     /// Bytes of the body that were written so far.
     pub bytes: u64,

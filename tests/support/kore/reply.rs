@@ -1,8 +1,7 @@
 //! An answer before it is written: what is sent, how it is framed, how fast, and how it ends.
 //!
-//! A [`Reply`] starts out as what a decent server would send; each [`Quirk`] bends one thing of it. Quirks compose in
-//! the order they are given, and the same ones serve the recordings API and the file host. Ranges are honoured last,
-//! on whatever the quirks left of the content.
+//! A [`Reply`] starts out as what a decent server would send; each [`Quirk`] bends one thing of it. Ranges are
+//! honoured last, on whatever the quirks left of the content.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,110 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::SourceFile;
 use super::body::Body;
+use super::quirk::{Cut, Framing, Quirk, Ranges, Target};
 use super::range;
 use super::url::Signer;
 use super::wire::Request;
-
-/// One way in which a reply differs from a decent server's.
-#[derive(Clone, Debug)]
-pub enum Quirk {
-    /// How its end is told.
-    Framed(Framing),
-    /// Another validator: `"strong"` or `W/"weak"`, in the quotes that are sent.
-    ETag(&'static str),
-    NoETag,
-    Ranges(Ranges),
-    /// The connection ends after so many bytes of the body.
-    Cut {
-        after: u64,
-        how: Cut,
-    },
-    /// Nothing more comes after so many bytes of the body, and the connection stays.
-    Stall {
-        after: u64,
-    },
-    /// Not even a head comes.
-    Silent,
-    /// The body comes byte by byte, with this pause after each.
-    Drip(Duration),
-    /// The head comes byte by byte.
-    DripHead(Duration),
-    /// At most so many bytes of the body a second.
-    Throttle(u64),
-    /// This code with a short JSON error in place of the content.
-    Code(u16),
-    /// 200 with a page that is no recording.
-    Page {
-        content_type: &'static str,
-        text: &'static str,
-    },
-    /// 200 with other content, as after a file was replaced.
-    Body(Body),
-    Redirect(Target),
-    /// The content gzipped, though nobody asked for that.
-    Gzip,
-    /// 200 and no bytes.
-    Empty,
-    /// 204.
-    NoContent,
-    /// Sets a header, in place of one of that name.
-    Header(&'static str, String),
-    /// These bytes in place of head and body, then FIN.
-    Verbatim(Bytes),
-}
-
-/// How the end of a body is told.
-#[derive(Clone, Copy, Debug)]
-pub enum Framing {
-    Length,
-    Chunked,
-    /// By closing the connection: a cut looks the same.
-    UntilClose,
-    /// A Content-Length that is wrong by so much; the connection closes after what there is.
-    LengthOff(i64),
-    /// A Content-Length of this text.
-    LengthText(&'static str),
-    /// Content-Length and Transfer-Encoding both, the body being chunked.
-    LengthAndChunked,
-}
-
-/// What the server does with `Range`.
-#[derive(Clone, Copy, Debug)]
-pub enum Ranges {
-    /// 206 for a satisfiable range whose `If-Range` matches, 416 for one past the end.
-    Honoured,
-    /// 206 also when `If-Range` names another validator.
-    Blindly,
-    /// 200 with everything.
-    Ignored,
-    /// 206 with the bytes from zero on, and a Content-Range that says so, whatever was asked.
-    Shifted,
-    /// 206 with the bytes that were asked for, and a Content-Range that names others.
-    Misnamed,
-    /// 416 to every range.
-    Unsatisfiable,
-    /// 206 with the first half though no range was asked.
-    Unasked,
-}
-
-/// How a connection is broken off.
-#[derive(Clone, Copy, Debug)]
-pub enum Cut {
-    Fin,
-    Rst,
-}
-
-/// Where a redirect leads.
-#[derive(Clone, Debug)]
-pub enum Target {
-    To(String),
-    /// The same URL again.
-    Itself,
-    /// A file of the file host, by a fresh signed URL.
-    File(SourceFile),
-}
 
 /// How fast bytes are written.
 #[derive(Clone, Copy, Debug)]
@@ -129,9 +29,17 @@ pub(super) enum Pace {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ending {
     Complete,
-    Cut { after: u64, how: Cut },
-    Stall { after: u64 },
+    Cut {
+        after: u64,
+        how: Cut,
+    },
+    Stall {
+        after: u64,
+    },
+    /// Nothing is sent, and the connection stays.
     Silence,
+    /// Nothing is sent, and the connection ends.
+    Vanish(Cut),
 }
 
 /// A window into a body.
@@ -199,6 +107,7 @@ impl Reply {
             Quirk::Cut { after, how } => self.ending = Ending::Cut { after: *after, how: *how },
             Quirk::Stall { after } => self.ending = Ending::Stall { after: *after },
             Quirk::Silent => self.ending = Ending::Silence,
+            Quirk::Vanish(how) => self.ending = Ending::Vanish(*how),
             Quirk::Drip(every) => self.pace = Pace::Drip(*every),
             Quirk::DripHead(every) => self.head_pace = Pace::Drip(*every),
             Quirk::Throttle(rate) => self.pace = Pace::Rate(*rate),
@@ -233,10 +142,15 @@ impl Reply {
     }
 
     pub(super) fn gzip(&mut self) {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(&self.payload.body.to_vec()).expect("writing to memory");
         self.payload = Payload::whole(encoder.finish().expect("writing to memory").into());
         self.set_header("Content-Encoding", "gzip".to_owned());
+    }
+
+    /// The code for the records: 0 where no head ever comes.
+    pub(super) fn code_on_record(&self) -> u16 {
+        if matches!(self.ending, Ending::Silence | Ending::Vanish(_)) { 0 } else { self.code }
     }
 
     pub(super) fn set_header(&mut self, name: &'static str, value: String) {
@@ -303,7 +217,7 @@ impl Ending {
     /// The bytes of the body after which it comes, if before the end.
     pub(super) fn limit(self) -> Option<u64> {
         match self {
-            Self::Complete | Self::Silence => None,
+            Self::Complete | Self::Silence | Self::Vanish(_) => None,
             Self::Cut { after, .. } | Self::Stall { after } => Some(after),
         }
     }

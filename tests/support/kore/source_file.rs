@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::body::{Body, mix};
-use super::reply::Quirk;
+use super::quirk::Quirk;
 use super::url::Signer;
 
 /// A handle: clones are the same file, so that a test can bend it while it is being served.

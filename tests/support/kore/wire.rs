@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::clock::pause;
-use super::reply::{Cut, Ending, Framing, Pace, Reply};
+use super::quirk::Cut;
+use super::reply::{Ending, Pace, Reply};
 
 /// The head of a request; its body is read and dropped.
 #[derive(Clone, Debug)]
@@ -27,6 +28,11 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the client wants the connection to end with this answer.
+    pub(super) fn is_the_last(&self) -> bool {
+        self.header("connection").is_some_and(|text| text.eq_ignore_ascii_case("close"))
     }
 
     pub(super) fn path(&self) -> &str {
@@ -103,23 +109,24 @@ impl Connection {
 
     /// Writes the reply. Returns whether the connection can carry another.
     pub(super) async fn send(&mut self, reply: &Reply) -> Result<bool> {
-        if let Ending::Silence = reply.ending {
-            self.until_the_client_leaves().await?;
-            return Ok(false);
+        match reply.ending {
+            Ending::Silence => return self.until_the_client_leaves().await.map(|()| false),
+            Ending::Vanish(how) => return self.break_off(how).await.map(|()| false),
+            Ending::Complete | Ending::Cut { .. } | Ending::Stall { .. } => {}
         }
         if let Some(bytes) = &reply.verbatim {
             self.stream.write_all(bytes).await?;
-            self.stream.shutdown().await?;
-            return Ok(false);
+            return self.break_off(Cut::Fin).await.map(|()| false);
         }
         self.write_paced(reply.head().as_bytes(), reply.head_pace).await?;
         self.send_body(reply).await?;
         match reply.ending {
-            Ending::Complete if reply.framing.marks_its_end() => Ok(true),
-            Ending::Complete | Ending::Cut { how: Cut::Fin, .. } => self.stream.shutdown().await.map(|()| false),
-            Ending::Cut { how: Cut::Rst, .. } => self.reset().await.map(|()| false),
-            Ending::Stall { .. } | Ending::Silence => self.until_the_client_leaves().await.map(|()| false),
+            Ending::Complete if reply.framing.marks_its_end() => return Ok(true),
+            Ending::Complete => self.break_off(Cut::Fin).await?,
+            Ending::Cut { how, .. } | Ending::Vanish(how) => self.break_off(how).await?,
+            Ending::Stall { .. } | Ending::Silence => self.until_the_client_leaves().await?,
         }
+        Ok(false)
     }
 
     async fn send_body(&mut self, reply: &Reply) -> Result<()> {
@@ -163,15 +170,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the connection with RST. What was written before is given time to arrive: a reset discards what the
-    /// kernel has not sent yet.
-    pub(super) async fn reset(&mut self) -> Result<()> {
-        pause(Duration::from_millis(50)).await;
-        self.stream.set_zero_linger()
+    async fn break_off(&mut self, how: Cut) -> Result<()> {
+        match how {
+            Cut::Fin => self.stream.shutdown().await,
+            Cut::Rst => {
+                // A reset discards what the kernel has not sent yet: let it arrive.
+                pause(Duration::from_millis(50)).await;
+                self.stream.set_zero_linger()
+            }
+        }
     }
 
     /// Says nothing more, and frees the socket once the other side gives up.
-    pub(super) async fn until_the_client_leaves(&mut self) -> Result<()> {
+    async fn until_the_client_leaves(&mut self) -> Result<()> {
         let mut ignored = [0; 4096];
         while self.stream.read(&mut ignored).await? > 0 {}
         Ok(())
