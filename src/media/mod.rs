@@ -32,7 +32,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-use sniff::Sniffed;
+use sniff::{Known, Sniffed};
 use std::fmt;
 use stride::{Next, Stride};
 use walk::{Account, Claim, End, Walk};
@@ -138,26 +138,28 @@ enum Stage {
 }
 
 impl Stage {
-    fn step(&mut self, at: u64, window: &[u8]) -> Next {
+    fn step(&mut self, promised: Option<u64>, at: u64, window: &[u8]) -> Next {
         match self {
-            Self::Sniffing { tagged } => {
-                let sniffed = sniff::sniff(window, *tagged);
-                self.settle(sniffed)
-            }
+            Self::Sniffing { tagged } => match sniff::sniff(window, *tagged) {
+                Sniffed::Tag(length) => {
+                    *tagged = true;
+                    Next::over(length, head_window(promised, at.saturating_add(length)))
+                }
+                Sniffed::Known(known) => self.settle(known),
+            },
             Self::Walking(walker) => walker.step(at, window),
             Self::Text(_) | Self::Unknown => Next::DONE,
         }
     }
 
-    fn settle(&mut self, sniffed: Sniffed) -> Next {
-        let (stage, next) = match sniffed {
-            Sniffed::Tag(length) => (Self::Sniffing { tagged: true }, Next::over(length, sniff::HEAD)),
-            Sniffed::Container(walker) => {
+    fn settle(&mut self, known: Known) -> Next {
+        let (stage, next) = match known {
+            Known::Container(walker) => {
                 let next = Next::more(walker.first_window());
                 (Self::Walking(walker), next)
             }
-            Sniffed::Text(content_type) => (Self::Text(content_type), Next::DONE),
-            Sniffed::Unknown => (Self::Unknown, Next::DONE),
+            Known::Text(content_type) => (Self::Text(content_type), Next::DONE),
+            Known::Nothing => (Self::Unknown, Next::DONE),
         };
         *self = stage;
         next
@@ -173,18 +175,24 @@ impl Stage {
     }
 }
 
+/// How much is sniffed at: less where the file is to end sooner, so that a short one is decided on as soon as it is there.
+fn head_window(promised: Option<u64>, at: u64) -> usize {
+    let left = promised.map_or(u64::MAX, |promised| promised.saturating_sub(at).max(1));
+    usize::try_from(left).map_or(sniff::HEAD, |left| left.min(sniff::HEAD))
+}
+
 impl Inspector {
     /// For a file of which HTTP promised that many bytes, if it did.
     #[must_use]
     pub fn new(promised: Option<u64>) -> Self {
         let stage = Stage::Sniffing { tagged: false };
-        Self { promised, received: 0, stride: Stride::new(sniff::HEAD), stage }
+        Self { promised, received: 0, stride: Stride::new(head_window(promised, 0)), stage }
     }
 
     /// The next bytes, in order.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.received = self.received.saturating_add(bytes.len() as u64);
-        self.stride.run(bytes, |at, window| self.stage.step(at, window));
+        self.stride.run(bytes, |at, window| self.stage.step(self.promised, at, window));
     }
 
     /// What can be said already: a doubt that later bytes cannot lift. Known as soon as the header came, where the
@@ -218,7 +226,7 @@ impl Inspector {
     /// A file shorter than the sniffer's window is decided on what there is.
     fn sniff_what_came(&mut self) {
         while matches!(self.stage, Stage::Sniffing { .. }) && !self.stride.rest().is_empty() {
-            self.stride.settle_for_rest(|at, window| self.stage.step(at, window));
+            self.stride.settle_for_rest(|at, window| self.stage.step(self.promised, at, window));
         }
     }
 

@@ -62,7 +62,7 @@ pub(super) fn all() -> Vec<Sample> {
     ]
 }
 
-pub(super) fn chunk(id: &[u8; 4], body: &[u8]) -> Vec<u8> {
+pub(super) fn chunk(id: &[u8], body: &[u8]) -> Vec<u8> {
     let size = u32::try_from(body.len()).expect("samples are small");
     let pad = &[0][..body.len() % 2];
     [id, &size.to_le_bytes()[..], body, pad].concat()
@@ -149,7 +149,7 @@ pub(super) fn mp3(frames: u32, tells_total: bool) -> Vec<u8> {
     [header, frame.repeat(frames as usize)].concat()
 }
 
-pub(super) fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+pub(super) fn boxed(kind: &[u8], body: &[u8]) -> Vec<u8> {
     let size = u32::try_from(body.len() + 8).expect("samples are small");
     [&size.to_be_bytes()[..], kind, body].concat()
 }
@@ -166,7 +166,7 @@ fn clock(units: u32) -> Vec<u8> {
     [&[0; 12][..], &16_000_u32.to_be_bytes(), &units.to_be_bytes(), &[0; 4]].concat()
 }
 
-pub(super) fn track(handler: &[u8; 4]) -> Vec<u8> {
+pub(super) fn track(handler: &[u8]) -> Vec<u8> {
     let media = boxed(b"hdlr", &[&[0; 8][..], handler, &[0; 13]].concat());
     let data = boxed(b"hdlr", &[&[0; 8][..], b"alis", &[0; 13]].concat());
     let entry =

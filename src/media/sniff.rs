@@ -20,14 +20,20 @@ pub(super) const HEAD: usize = 4096;
 
 /// What the start of a file shows.
 pub(super) enum Sniffed {
-    /// A container, whose walker starts right here.
-    Container(Box<dyn Walk>),
     /// A tag of that length; what the file is follows it.
     Tag(u64),
+    /// What it is.
+    Known(Known),
+}
+
+/// What a file is.
+pub(super) enum Known {
+    /// A container, whose walker starts right here.
+    Container(Box<dyn Walk>),
     /// Text of that content type.
     Text(&'static str),
     /// Nothing that we know.
-    Unknown,
+    Nothing,
 }
 
 /// Looks at up to [`HEAD`] bytes: fewer only where the file ends. `tagged`: they follow a tag.
@@ -35,10 +41,11 @@ pub(super) fn sniff(head: &[u8], tagged: bool) -> Sniffed {
     if let Some(length) = mp3::id3v2_length(head) {
         return Sniffed::Tag(length);
     }
-    if let Some(walker) = container(head, tagged) {
-        return Sniffed::Container(walker);
-    }
-    text::sniff(head).map_or(Sniffed::Unknown, Sniffed::Text)
+    Sniffed::Known(match (container(head, tagged), text::sniff(head)) {
+        (Some(walker), _) => Known::Container(walker),
+        (None, Some(content_type)) => Known::Text(content_type),
+        (None, None) => Known::Nothing,
+    })
 }
 
 fn container(head: &[u8], tagged: bool) -> Option<Box<dyn Walk>> {

@@ -105,6 +105,9 @@ impl Stride {
         self.skip = next.skip - held as u64;
         self.position = self.position.saturating_add(next.skip);
         self.want = next.want;
+        if self.want == 0 {
+            self.held = Vec::new();
+        }
     }
 }
 
@@ -152,9 +155,9 @@ mod tests {
         assert_eq!(stride.rest(), [1, 2, 3]);
         stride.settle_for_rest(|_, window| {
             assert_eq!(window, [1, 2, 3]);
-            Next::over(3, 0)
+            Next::over(1, 0)
         });
         stride.run(&[0; 1024], |_, _| unreachable!("done"));
-        assert_eq!((stride.position(), stride.rest()), (3, &[][..]));
+        assert_eq!((stride.position(), stride.rest()), (1, &[][..]));
     }
 }

@@ -19,6 +19,8 @@ const CHUNK_HEADER: usize = 8;
 const FORMAT: usize = 16;
 /// RIFF size, data size, sample count.
 const DS64: usize = 24;
+/// The number of samples.
+const FACT: usize = 4;
 /// Chunks that may stand behind a data chunk that is really empty.
 const KNOWN_CHUNKS: [&[u8]; 8] = [b"LIST", b"fact", b"id3 ", b"ID3 ", b"bext", b"cue ", b"PEAK", b"JUNK"];
 
@@ -29,6 +31,8 @@ pub(super) struct Wav {
     riff_end: Option<u64>,
     long_data_size: Option<u64>,
     format: Option<Format>,
+    /// Samples of a channel, as compressed audio counts them.
+    samples: Option<u64>,
     data: Option<Data>,
 }
 
@@ -66,6 +70,7 @@ impl Wav {
             riff_end: None,
             long_data_size: None,
             format: None,
+            samples: None,
             data: None,
         })
     }
@@ -92,6 +97,7 @@ impl Wav {
         match &window[..4] {
             b"fmt " if body >= FORMAT => self.format(size, window),
             b"ds64" if body >= DS64 => self.ds64(size, window),
+            b"fact" if body >= FACT => self.fact(size, window),
             b"data" if self.data.is_none() => self.data(at, size, window),
             _ => self.past_chunk(size),
         }
@@ -117,6 +123,14 @@ impl Wav {
         }
         self.riff_end = Self::known_size(self.number(window, 8, 8)).map(|size| size.saturating_add(8));
         self.long_data_size = Self::known_size(self.number(window, 16, 8));
+        self.past_chunk(size)
+    }
+
+    fn fact(&mut self, size: u64, window: &[u8]) -> Next {
+        if window.len() < CHUNK_HEADER + FACT {
+            return Next::more(CHUNK_HEADER + FACT);
+        }
+        self.samples = Self::known_size(self.number(window, 8, 4));
         self.past_chunk(size)
     }
 
@@ -154,7 +168,10 @@ impl Wav {
         let format = self.format.as_ref()?;
         // PCM, float, A-law and mu-law have blocks of one sample a channel, whatever the writer put as byte rate.
         let plain = matches!(format.codec, 1 | 3 | 6 | 7) && format.block > 0 && format.sample_rate > 0;
-        if plain { seconds(audio / format.block, format.sample_rate) } else { seconds(audio, format.byte_rate) }
+        if plain {
+            return seconds(audio / format.block, format.sample_rate);
+        }
+        self.samples.map_or_else(|| seconds(audio, format.byte_rate), |samples| seconds(samples, format.sample_rate))
     }
 
     fn claim(&self, end: &End<'_>, audio: u64) -> Claim {
