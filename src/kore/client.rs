@@ -70,9 +70,8 @@ impl KoreClient {
         Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock })
     }
 
-    /// One request in a slot of its own, under a token of its own.
+    /// One request, under a token of its own, on a turn that was waited for.
     async fn ask(&self, session: &SessionId) -> Result<Reply, PollError> {
-        self.budget.take().await;
         let token = self.tokens.fresh(self.clock.now()).map_err(unauthorized)?;
         let mut auth = HeaderValue::from_str(token.expose_secret()).expect("a JWT is base64 and dots");
         auth.set_sensitive(true);
@@ -115,10 +114,15 @@ impl KoreClient {
 
 #[async_trait]
 impl Vendor for KoreClient {
+    async fn turn(&self) {
+        self.budget.take().await;
+    }
+
     async fn poll(&self, session: &SessionId) -> Result<Answer, PollError> {
         let mut reply = self.ask(session).await?;
         if reply.refuses_the_token() {
             self.tokens.forget();
+            self.turn().await;
             reply = self.ask(session).await?;
         }
         if reply.refuses_the_token() {
