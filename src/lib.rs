@@ -20,3 +20,4 @@ pub mod metrics;
 pub mod http;
 pub mod shutdown;
 pub mod app;
+pub mod commands;
