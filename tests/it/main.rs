@@ -4,5 +4,6 @@
 mod support;
 
 mod kore_refusals;
+mod kore_timelines;
 mod kore_wire;
 mod media_samples;
