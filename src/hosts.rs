@@ -1,13 +1,422 @@
-//! Where file URLs may lead: `bots.NAME.media_hosts`. Placeholder: interface only.
+//! Where file URLs may lead: `bots.NAME.media_hosts` (CONTRACT section 7; FAULTS D15 to D17).
+//!
+//! A file URL is a stranger's text, and so is every redirect: without this policy an answer could send the daemon to a
+//! metadata service or to a neighbour's administration page. [`MediaHosts::allows`] judges a parsed URL before
+//! anything connects. What it grants is a [`Reach`]: a name under `*.` may be resolved to public addresses only
+//! ([`is_public`], asked by the resolver for the very addresses that are connected to, so that DNS cannot change its
+//! answer in between); an entry given in full may be private, for the operator named it.
+//!
+//! The `url` crate has already made one spelling of the many that a host can have: upper case, percent and IDN forms,
+//! IPv4 as `0x7f.1` or `2130706433`. So there is one comparison here, of normalised hosts. Pure; nothing resolves.
 
-/// One entry of `media_hosts`.
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+/// One entry of `media_hosts`: `*.kore.ai`, `media.acme.lan`, `127.0.0.1:9000`, `[::1]:9000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MediaHost(String);
+pub struct MediaHost {
+    pattern: Pattern,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    /// This host, and no other.
+    Full(Host<String>),
+    /// Every name that ends with this, which starts with a dot.
+    Under(String),
+}
 
 impl MediaHost {
     /// # Errors
     /// A sentence that says what an entry looks like.
     pub fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self(text.to_owned()))
+        Self::read(text).ok_or_else(|| {
+            let shown: String = text.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect();
+            format!("`{shown}` is no media host: write `*.kore.ai`, `media.acme.lan`, `10.0.0.7:9000` or `[::1]:9000`")
+        })
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (under, rest) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (host, port) = split_port(rest)?;
+        let pattern = match normal(Host::parse(host).ok()?)? {
+            Host::Domain(name) if under => Pattern::Under(format!(".{name}")),
+            _ if under => return None,
+            host => Pattern::Full(host),
+        };
+        Some(Self { pattern, port })
+    }
+
+    /// Without a port of its own, an entry means the scheme's: 443, and 80 where plain http is allowed at all.
+    fn covers(&self, host: &Host<String>, port: u16, scheme_port: u16) -> bool {
+        port == self.port.unwrap_or(scheme_port)
+            && match (&self.pattern, host) {
+                (Pattern::Full(full), host) => full == host,
+                (Pattern::Under(suffix), Host::Domain(name)) => name.len() > suffix.len() && name.ends_with(suffix),
+                (Pattern::Under(_), Host::Ipv4(_) | Host::Ipv6(_)) => false,
+            }
+    }
+}
+
+impl fmt::Display for MediaHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.pattern {
+            Pattern::Full(host) => write!(f, "{host}")?,
+            Pattern::Under(suffix) => write!(f, "*{suffix}")?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// `host:port` or `host`; IPv6 stands in brackets.
+fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let plain = |c: char| !c.is_control() && !c.is_whitespace() && !"/?#@\\*%".contains(c);
+    if !text.chars().all(plain) {
+        return None;
+    }
+    let colon = text.rfind(':').filter(|colon| text.rfind(']').is_none_or(|bracket| *colon > bracket));
+    let Some(colon) = colon else { return Some((text, None)) };
+    let digits = &text[colon + 1..];
+    let port = digits.parse::<u16>().ok().filter(|port| *port > 0 && digits.bytes().all(|b| b.is_ascii_digit()));
+    port.map(|port| (&text[..colon], Some(port)))
+}
+
+/// The host without the final dot that makes a name absolute; `None` where a label is empty.
+fn normal(host: Host<String>) -> Option<Host<String>> {
+    let Host::Domain(name) = host else { return Some(host) };
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    (!name.split('.').any(str::is_empty)).then(|| Host::Domain(name.to_owned()))
+}
+
+/// What a URL that is allowed may connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Public addresses only: the name is covered by a `*.` entry.
+    Public,
+    /// Any address: the host is given in full.
+    Any,
+}
+
+/// Why a URL is not followed. The messages name host and setting, never the rest of the URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostRefusal {
+    /// Neither https, nor http where that is allowed.
+    #[error("a file URL at {0} is not https; `allow_insecure_http` is not set")]
+    Insecure(String),
+    /// `https://user:password@host/`: nothing of ours looks like that, and much that deceives does.
+    #[error("a file URL at {0} carries a user name, which is never followed")]
+    Userinfo(String),
+    /// Not in the list.
+    #[error("the file host {0} is not in `media_hosts`; add it there if recordings may come from it")]
+    Unlisted(String),
+}
+
+/// The list of one bot.
+#[derive(Clone, Debug)]
+pub struct MediaHosts {
+    entries: Vec<MediaHost>,
+    allow_insecure_http: bool,
+}
+
+impl MediaHosts {
+    /// The policy of a bot's `media_hosts` and `allow_insecure_http`.
+    #[must_use]
+    pub fn new(entries: Vec<MediaHost>, allow_insecure_http: bool) -> Self {
+        Self { entries, allow_insecure_http }
+    }
+
+    /// Whether a file may be fetched from `url`, and from which addresses.
+    ///
+    /// # Errors
+    /// [`HostRefusal`] names the host and the setting.
+    pub fn allows(&self, url: &Url) -> Result<Reach, HostRefusal> {
+        let shown = shown_host(url);
+        let scheme_port = match url.scheme() {
+            "https" => 443,
+            "http" if self.allow_insecure_http => 80,
+            _ => return Err(HostRefusal::Insecure(shown)),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(HostRefusal::Userinfo(shown));
+        }
+        let host = url.host().and_then(|host| normal(host.to_owned()));
+        let Some(host) = host else { return Err(HostRefusal::Unlisted(shown)) };
+        let port = url.port().unwrap_or(scheme_port);
+        let covering = self.entries.iter().filter(|entry| entry.covers(&host, port, scheme_port));
+        let reach = |entry: &MediaHost| match entry.pattern {
+            Pattern::Full(_) => Reach::Any,
+            Pattern::Under(_) => Reach::Public,
+        };
+        covering.map(reach).max_by_key(|reach| *reach == Reach::Any).ok_or(HostRefusal::Unlisted(shown))
+    }
+}
+
+/// The longest host that a message repeats; DNS allows 253, and people need less.
+const LONGEST_SHOWN: usize = 120;
+
+/// Host and port as messages name them. The `url` crate leaves only printable ASCII in a host.
+pub(crate) fn shown_host(url: &Url) -> String {
+    let host: String = url.host_str().unwrap_or("(none)").chars().take(LONGEST_SHOWN).collect();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    }
+}
+
+/// IPv4 networks that are not the public internet, by the registry of special-purpose addresses (RFC 6890) and
+/// multicast.
+const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10), // carrier-grade NAT
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16), // link-local, where clouds keep their metadata services
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),   // documentation
+    (Ipv4Addr::new(192, 88, 99, 0), 24), // 6to4 relays
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),   // benchmarks
+    (Ipv4Addr::new(198, 51, 100, 0), 24), // documentation
+    (Ipv4Addr::new(203, 0, 113, 0), 24),  // documentation
+    (Ipv4Addr::new(224, 0, 0, 0), 4),     // multicast
+    (Ipv4Addr::new(240, 0, 0, 0), 4),     // reserved, and broadcast
+];
+
+/// Networks inside 2000::/3 that are not the public internet all the same.
+const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 3] = [
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments: Teredo, ORCHID, benchmarks
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation
+];
+
+/// Whether an address is on the public internet: not loopback, private, link-local, carrier-grade NAT, multicast,
+/// documentation or reserved, nor an IPv6 address that carries such an IPv4 one.
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let inside = |(network, bits): &(Ipv4Addr, u32)| (address.to_bits() ^ network.to_bits()) >> (32 - bits) == 0;
+    !NOT_PUBLIC_V4.iter().any(inside)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(v4) = embedded_v4(address) {
+        return is_public_v4(v4);
+    }
+    let inside = |(network, bits): &(Ipv6Addr, u32)| (address.to_bits() ^ network.to_bits()) >> (128 - bits) == 0;
+    // Global unicast is 2000::/3; everything else is local, multicast, reserved or not routed.
+    let global_unicast = address.segments()[0] >> 13 == 1;
+    global_unicast && !NOT_PUBLIC_V6.iter().any(inside)
+}
+
+/// The IPv4 address that packets to this IPv6 one end at: mapped (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`) and 6to4
+/// (`2002::/16`). The older compatible form (`::/96`) is not routed and so never public.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    match (a, b, c, d, e, f) {
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(v4(g, h)),
+        (0x2002, ..) => Some(v4(b, c)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hosts(entries: &[&str], insecure: bool) -> MediaHosts {
+        MediaHosts::new(entries.iter().map(|entry| MediaHost::parse(entry).unwrap()).collect(), insecure)
+    }
+
+    fn reach(policy: &MediaHosts, url: &str) -> Result<Reach, HostRefusal> {
+        policy.allows(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn a_pattern_covers_names_below_it_and_no_look_alikes() {
+        let policy = hosts(&["*.kore.ai"], false);
+        for good in
+            ["https://smartassist.kore.ai/f", "https://a.b.KORE.ai:443/", "https://a.kore.ai./", "https://a.kore%2Eai/"]
+        {
+            assert_eq!(reach(&policy, good), Ok(Reach::Public), "{good}");
+        }
+        for bad in [
+            "https://kore.ai/",
+            "https://evilkore.ai/",
+            "https://a.kore.ai.evil.example/",
+            "https://a.kore.ai:8443/",
+            "https://a.xn--kre-6na.ai/",
+            "https://a.k\u{43e}re.ai/",
+            "https://a..kore.ai/",
+            "https://a.kore.ai../",
+            "https://.kore.ai/",
+            "https://169.254.169.254/",
+            "https://[::1]/",
+        ] {
+            assert!(matches!(reach(&policy, bad), Err(HostRefusal::Unlisted(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn plain_http_needs_the_switch_and_means_port_80() {
+        let entries = ["*.kore.ai", "media.acme.lan:8080"];
+        assert!(matches!(reach(&hosts(&entries, false), "http://a.kore.ai/"), Err(HostRefusal::Insecure(_))));
+        assert_eq!(reach(&hosts(&entries, true), "http://a.kore.ai/"), Ok(Reach::Public));
+        assert_eq!(reach(&hosts(&entries, true), "http://media.acme.lan:8080/"), Ok(Reach::Any));
+        assert!(reach(&hosts(&entries, true), "http://a.kore.ai:443/").is_err());
+        assert!(reach(&hosts(&entries, true), "ftp://a.kore.ai/").is_err());
+    }
+
+    #[test]
+    fn only_an_entry_in_full_names_an_address_however_it_is_spelled() {
+        let policy = hosts(&["127.0.0.1:9000", "[::1]:9000", "10.0.0.7"], false);
+        for good in [
+            "https://127.0.0.1:9000/",
+            "https://0x7f.1:9000/",
+            "https://2130706433:9000/",
+            "https://[0:0::1]:9000/",
+            "https://10.0.0.7/",
+        ] {
+            assert_eq!(reach(&policy, good), Ok(Reach::Any), "{good}");
+        }
+        for bad in ["https://127.0.0.1/", "https://[::ffff:127.0.0.1]:9000/", "https://127.0.0.2:9000/"] {
+            assert!(reach(&policy, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_name_is_refused_and_a_full_entry_wins_over_a_pattern() {
+        let policy = hosts(&["*.acme.lan", "media.acme.lan"], false);
+        assert!(matches!(reach(&policy, "https://a@media.acme.lan/"), Err(HostRefusal::Userinfo(_))));
+        assert!(matches!(reach(&policy, "https://:b@media.acme.lan/"), Err(HostRefusal::Userinfo(_))));
+        assert_eq!(reach(&policy, "https://media.acme.lan/"), Ok(Reach::Any));
+        assert_eq!(reach(&policy, "https://other.acme.lan/"), Ok(Reach::Public));
+    }
+
+    #[test]
+    fn entries_that_mean_nothing_are_refused() {
+        for bad in [
+            "",
+            "*",
+            "*.",
+            "*.*.kore.ai",
+            "a.*",
+            "https://a.b",
+            "a.b/c",
+            "a b",
+            "u@a.b",
+            "a.b:",
+            "a.b:0",
+            "a.b:65536",
+            "a.b:+80",
+            "*.127.0.0.1",
+            "*.[::1]",
+            "::1",
+            "[::1",
+            "a..b",
+            "a.b\n",
+            "1.2.3.4.5",
+        ] {
+            assert!(MediaHost::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(MediaHost::parse("*.Kore.AI.").unwrap().to_string(), "*.kore.ai");
+        assert_eq!(MediaHost::parse("[::1]:9000").unwrap().to_string(), "[::1]:9000");
+    }
+
+    #[test]
+    fn addresses_that_are_not_the_internet_are_told_apart() {
+        for private in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.19.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::8.8.8.8",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "fc00::1",
+            "fd12::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2001::1",
+            "2001:db8::1",
+            "3fff:fff::1",
+            "100::1",
+        ] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
+        }
+        for public in [
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.32.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2606:4700::1",
+            "2a00:1450::1",
+            "64:ff9b::808:808",
+            "::ffff:8.8.8.8",
+            "2002:808:808::",
+        ] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_embedded_address_is_as_public_as_itself(bits: u32) {
+            let v4 = Ipv4Addr::from_bits(bits);
+            let public = is_public(IpAddr::V4(v4));
+            prop_assert_eq!(is_public(IpAddr::V6(v4.to_ipv6_mapped())), public);
+            prop_assert_eq!(is_public(IpAddr::V6(Ipv6Addr::from_bits(0x64_ff9b_u128 << 96 | u128::from(bits)))), public);
+            prop_assert!(!(public && (v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast()
+                || v4.is_broadcast() || v4.is_documentation() || v4.is_unspecified())));
+        }
+
+        #[test]
+        fn any_text_is_an_entry_or_a_printable_error(text: String) {
+            match MediaHost::parse(&text) {
+                Ok(entry) => prop_assert_eq!(MediaHost::parse(&entry.to_string()), Ok(entry)),
+                Err(message) => prop_assert!(!message.chars().any(char::is_control)),
+            }
+        }
+
+        #[test]
+        fn a_pattern_never_covers_an_address_or_a_stranger(host in "[a-z0-9.:\\[\\]-]{1,30}") {
+            let policy = hosts(&["*.kore.ai"], false);
+            if let Ok(url) = Url::parse(&format!("https://{host}/")) && policy.allows(&url).is_ok() {
+                prop_assert!(url.host_str().unwrap().trim_end_matches('.').ends_with(".kore.ai"));
+            }
+        }
     }
 }

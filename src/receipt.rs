@@ -104,58 +104,188 @@ pub struct Receipt {
     pub sha256: Sha256,
     /// Their CRC64NVME.
     pub crc64nvme: Crc64Nvme,
-    /// Their CRC32, for stores that know no CRC64NVME.
+    /// Their CRC32, for stores that know no CRC64NVME; the queue does not keep it.
+    pub crc32: Option<Crc32>,
+}
+
+/// What S3 checks a part by: SHA-256 is left out, because it costs more than all the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checksums {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their CRC64NVME.
+    pub crc64nvme: Crc64Nvme,
+    /// Their CRC32.
     pub crc32: Crc32,
 }
 
-/// Counts and hashes what passes.
-pub struct Tally {
+impl Checksums {
+    /// The checksums of these pieces in order.
+    pub fn of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut sums = Summing::default();
+        pieces.into_iter().for_each(|piece| sums.update(piece));
+        sums.checksums()
+    }
+}
+
+/// Counts and sums what passes.
+struct Summing {
     bytes: u64,
-    sha256: aws_lc_rs::digest::Context,
     crc64nvme: crc_fast::Digest,
     crc32: crc_fast::Digest,
 }
 
-impl fmt::Debug for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tally").field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
-
-impl Default for Tally {
+impl Default for Summing {
     fn default() -> Self {
         Self {
             bytes: 0,
-            sha256: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256),
             crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
             crc32: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc),
         }
     }
 }
 
+impl Summing {
+    fn update(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.crc64nvme.update(bytes);
+        self.crc32.update(bytes);
+    }
+
+    fn checksums(self) -> Checksums {
+        Checksums {
+            bytes: self.bytes,
+            crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
+            crc32: Crc32(u32::try_from(self.crc32.finalize()).expect("a CRC32 is 32 bits")),
+        }
+    }
+}
+
+/// Counts and hashes what passes.
+pub struct Tally {
+    sha256: aws_lc_rs::digest::Context,
+    sums: Summing,
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tally").field("bytes", &self.sums.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { sha256: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256), sums: Summing::default() }
+    }
+}
+
 impl Tally {
     /// Takes in the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
         self.sha256.update(bytes);
-        self.crc64nvme.update(bytes);
-        self.crc32.update(bytes);
+        self.sums.update(bytes);
     }
 
     /// How many bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.sums.bytes
     }
 
     /// What all of it amounts to.
     #[must_use]
     pub fn receipt(self) -> Receipt {
-        Receipt {
-            bytes: self.bytes,
-            sha256: Sha256::new(self.sha256.finish().as_ref().try_into().expect("SHA-256 is 32 bytes")),
-            crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
-            crc32: Crc32(u32::try_from(self.crc32.finalize()).expect("a CRC32 is 32 bits")),
+        let Checksums { bytes, crc64nvme, crc32 } = self.sums.checksums();
+        let sha256 = Sha256::new(self.sha256.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"));
+        Receipt { bytes, sha256, crc64nvme, crc32: Some(crc32) }
+    }
+}
+
+/// What the bucket reports of an object, as far as a proof needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reported<'a> {
+    /// Its length.
+    pub bytes: u64,
+    /// The full-object CRC64NVME that the store holds, if it does.
+    pub crc64nvme: Option<Crc64Nvme>,
+    /// The full-object CRC32 that the store holds, if it does.
+    pub crc32: Option<Crc32>,
+    /// The store's tag for these bytes.
+    pub etag: &'a str,
+    /// In a versioned bucket.
+    pub version_id: Option<&'a str>,
+}
+
+/// The proof that an object in the bucket has the bytes of a receipt. Only a comparison makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    receipt: Receipt,
+    etag: String,
+    version_id: Option<String>,
+}
+
+/// What a comparison came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// The same bytes.
+    Same(Verified),
+    /// Other bytes; how that shows.
+    Different(String),
+    /// The length is right, and the store holds no checksum: read it back.
+    Unknown,
+}
+
+impl Verified {
+    /// Compares what was counted with what the bucket reports.
+    #[must_use]
+    pub fn compare(receipt: &Receipt, reported: Reported<'_>) -> Comparison {
+        if reported.bytes != receipt.bytes {
+            return Comparison::Different(format!("{} bytes where {} are right", reported.bytes, receipt.bytes));
         }
+        let crc64 = reported.crc64nvme.map(|crc| crc == receipt.crc64nvme);
+        let crc32 = reported.crc32.zip(receipt.crc32).map(|(theirs, ours)| theirs == ours);
+        match (crc64, crc32) {
+            (Some(false), _) => Comparison::Different("another CRC64NVME".into()),
+            (_, Some(false)) => Comparison::Different("another CRC32".into()),
+            (None, None) => Comparison::Unknown,
+            (Some(true), _) | (_, Some(true)) => Comparison::Same(Self::of(receipt, reported)),
+        }
+    }
+
+    /// Compares what was counted with what was counted when the object was read back whole.
+    #[must_use]
+    pub fn compare_read_back(receipt: &Receipt, read: &Receipt, reported: Reported<'_>) -> Comparison {
+        let same = (read.bytes, read.sha256, read.crc64nvme) == (receipt.bytes, receipt.sha256, receipt.crc64nvme);
+        if same {
+            Comparison::Same(Self::of(receipt, reported))
+        } else {
+            Comparison::Different("other bytes when read back".into())
+        }
+    }
+
+    fn of(receipt: &Receipt, reported: Reported<'_>) -> Self {
+        Self {
+            receipt: *receipt,
+            etag: reported.etag.to_owned(),
+            version_id: reported.version_id.map(ToOwned::to_owned),
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// The store's tag.
+    #[must_use]
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
+
+    /// In a versioned bucket.
+    #[must_use]
+    pub fn version_id(&self) -> Option<&str> {
+        self.version_id.as_deref()
     }
 }

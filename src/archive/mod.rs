@@ -1,3 +1,191 @@
-//! The bucket.
+//! The bucket, as the journey sees it: keep a file, keep a sidecar, sweep what a dead run left.
+//!
+//! What it protects: nothing in the bucket is overwritten or deleted; what is called kept was compared with what the
+//! store reports after the last write ([`Verified`]); an upload that does not complete is aborted on every path, and
+//! noted in a ledger before it exists, so that also a run that dies leaves none.
+//!
+//! `store` is the door to S3, `s3` what stands behind it; `keep` moves one file; `multipart` large ones; `sidecar`
+//! writes `session.json`; `sweep` clears up at start.
+//!
+//! Races left alone: between the look at a key and the write somebody else may create it. Stores that honour
+//! `If-None-Match` refuse our write then, and we look again; on one that ignores it, whoever writes last wins, which
+//! the look can only make unlikely.
+
+pub mod keep;
+mod multipart;
 pub mod s3;
+pub mod sidecar;
 pub mod store;
+pub mod sweep;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{BucketSettings, TransferSettings};
+use crate::key::{NotAKey, ObjectKey};
+use crate::kore::FetchError;
+use crate::media::Doubt;
+use crate::receipt::{Comparison, Receipt, Reported, Tally, Verified};
+use crate::transfer::Memory;
+use store::{Label, ObjectHead, ObjectStore, Segments, StoreError, UploadId};
+
+/// Why a file or sidecar was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The source.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bucket reports something else than what was sent.
+    #[error("{key}: the bucket reports {difference} after it was stored")]
+    Mismatch {
+        /// Which object.
+        key: ObjectKey,
+        /// How it differs.
+        difference: String,
+    },
+    /// Text or nothing came where a recording should be.
+    #[error("the file host sent a file with {0} in place of a recording")]
+    Odd(Doubt),
+    /// The key would be too long for S3.
+    #[error("{0}")]
+    Key(#[from] NotAKey),
+    /// The file changed whenever it was looked at, or its name beside another is taken as well.
+    #[error("{0}")]
+    Unsettled(String),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopped,
+}
+
+/// Where multipart uploads are noted before they exist. The queue does it.
+#[async_trait]
+pub trait UploadLedger: Send + Sync + fmt::Debug {
+    /// An upload on this key is about to be created; the number is for the two other calls.
+    async fn intend(&self, key: &ObjectKey) -> i64;
+    /// The store has named it.
+    fn created(&self, id: i64, upload: &UploadId);
+    /// It is completed or aborted.
+    fn ended(&self, id: i64);
+}
+
+/// The bucket and the rules for it.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    store: Arc<dyn ObjectStore>,
+    ledger: Arc<dyn UploadLedger>,
+    memory: Memory,
+    suspect_prefix: String,
+    transfer: TransferSettings,
+    /// Ends transfers that are under way.
+    stop: CancellationToken,
+}
+
+impl Archive {
+    /// An archive in this store.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        ledger: Arc<dyn UploadLedger>,
+        bucket: &BucketSettings,
+        transfer: &TransferSettings,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            ledger,
+            memory: Memory::new(transfer.memory),
+            suspect_prefix: bucket.suspect_prefix.clone(),
+            transfer: *transfer,
+            stop,
+        }
+    }
+
+    /// Ends with [`CopyError::Stopped`] when the daemon must.
+    async fn unless_stopped<T, E: Into<CopyError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, CopyError> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(CopyError::Stopped),
+            result = work => result.map_err(Into::into),
+        }
+    }
+
+    /// Puts an object in one piece where nothing is yet, and proves it. `None` if something is there after all.
+    async fn put(
+        &self,
+        key: &ObjectKey,
+        label: &Label,
+        body: Segments,
+        receipt: &Receipt,
+    ) -> Result<Option<Verified>, CopyError> {
+        match self.unless_stopped(self.store.put(key, label, body, receipt)).await {
+            Ok(_) => self.verify(key, receipt).await.map(Some),
+            Err(CopyError::Store(StoreError::Exists(_))) => Ok(None),
+            // It may have been applied, and only the answer lost: the look decides.
+            Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => self.found(key, receipt, lost).await.map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The proof that what was sent arrived although the store did not say so; else the error that it gave.
+    async fn found(&self, key: &ObjectKey, receipt: &Receipt, lost: StoreError) -> Result<Verified, CopyError> {
+        match self.unless_stopped(self.store.head(key)).await? {
+            Some(head) => match self.compare(key, receipt, &head).await? {
+                Comparison::Same(verified) => Ok(verified),
+                Comparison::Different(_) | Comparison::Unknown => Err(lost.into()),
+            },
+            None => Err(lost.into()),
+        }
+    }
+
+    /// The proof after a write.
+    async fn verify(&self, key: &ObjectKey, receipt: &Receipt) -> Result<Verified, CopyError> {
+        let mismatch = |difference: String| CopyError::Mismatch { key: key.clone(), difference };
+        let head = self.unless_stopped(self.store.head(key)).await?;
+        let head = head.ok_or_else(|| mismatch("nothing".into()))?;
+        match self.compare(key, receipt, &head).await? {
+            Comparison::Same(verified) => Ok(verified),
+            Comparison::Different(difference) => Err(mismatch(difference)),
+            Comparison::Unknown => Err(mismatch("nothing that could be compared".into())),
+        }
+    }
+
+    /// Compares by what the store reports, or, if it holds no checksum, by reading back.
+    async fn compare(&self, key: &ObjectKey, receipt: &Receipt, head: &ObjectHead) -> Result<Comparison, CopyError> {
+        match Verified::compare(receipt, reported(head)) {
+            Comparison::Unknown => {
+                let read = self.unless_stopped(self.read_back(key)).await?;
+                Ok(Verified::compare_read_back(receipt, &read, reported(head)))
+            }
+            known => Ok(known),
+        }
+    }
+
+    async fn read_back(&self, key: &ObjectKey) -> Result<Receipt, StoreError> {
+        let mut body = self.store.read(key).await?;
+        let mut tally = Tally::default();
+        while let Some(bytes) = body.next().await {
+            tally.update(&bytes?);
+        }
+        Ok(tally.receipt())
+    }
+}
+
+fn reported(head: &ObjectHead) -> Reported<'_> {
+    Reported {
+        bytes: head.bytes,
+        crc64nvme: head.crc64nvme,
+        crc32: head.crc32,
+        etag: &head.etag,
+        version_id: head.version_id.as_deref(),
+    }
+}

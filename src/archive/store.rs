@@ -14,7 +14,7 @@ use futures_util::Stream;
 
 use crate::clock::Timestamp;
 use crate::key::ObjectKey;
-use crate::receipt::{Crc32, Crc64Nvme, Receipt, Sha256};
+use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
 
 /// A store with S3's semantics, for one bucket.
 #[async_trait]
@@ -37,14 +37,14 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Starts a multipart upload.
     async fn create_upload(&self, key: &ObjectKey, label: &Label) -> Result<UploadId, StoreError>;
 
-    /// Sends one part, numbered from 1; `receipt` is of this part alone.
+    /// Sends one part, numbered from 1; `checksums` are of this part alone.
     async fn put_part(
         &self,
         key: &ObjectKey,
         upload: &UploadId,
         number: u32,
         body: Segments,
-        receipt: &Receipt,
+        checksums: &Checksums,
     ) -> Result<Part, StoreError>;
 
     /// Makes the object visible, unless the key is taken; `whole` is of all parts together, in order.
@@ -155,8 +155,8 @@ pub struct Part {
     pub number: u32,
     /// The store's tag for it.
     pub etag: String,
-    /// Digests of its bytes.
-    pub receipt: Receipt,
+    /// Of its bytes.
+    pub checksums: Checksums,
 }
 
 /// An upload in progress, as the store lists it.

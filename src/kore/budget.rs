@@ -1,1 +1,218 @@
-//! Placeholder.
+//! The account's budget: requests evenly spaced, never two within 60 s ÷ `requests_per_minute`.
+//!
+//! One [`Budget`] is shared by all bots of an account. It holds one number, when the next request may go, behind a
+//! mutex that serves its waiters in order; whoever holds the mutex sleeps until then, advances the number, and goes.
+//!
+//! - **Bursts.** A slot is counted from when it was granted, so that idle time is not saved up.
+//! - **Restarts.** The first slot comes one whole interval after construction. Two daemons cannot work on one queue (the
+//!   second exits 75), so the last request of the run before lies before this construction, and the gap holds without
+//!   any state on disk.
+//! - **Cancellation.** A waiter that is dropped while it sleeps has advanced nothing: the next in line takes its
+//!   place. One that is dropped after its grant wastes one slot. No slot is granted twice.
+//! - **The network.** Spacing is a little wider than the interval ([`MOST_GUARD`]), for two requests that leave a
+//!   second apart may arrive a few milliseconds closer.
+//! - **Clock.** Monotonic: a jump of the wall clock neither bursts nor starves.
+//!
+//! Intervals under a millisecond (over 60,000 a minute) are finer than timers: there, slots up to a millisecond ahead are
+//! granted without sleeping, and only the rate over some milliseconds holds. Pausing after a 429 is the worker's.
+
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+
+/// The guard is a fiftieth of the interval, and at most this: more than networks usually shake.
+const MOST_GUARD: Duration = Duration::from_millis(25);
+/// What timers can tell apart.
+const TIMER: Duration = Duration::from_millis(1);
+
+/// The requests of one account.
+#[derive(Debug)]
+pub struct Budget {
+    clock: Arc<dyn Clock>,
+    spacing: Duration,
+    /// In terms of [`Clock::elapsed`].
+    next: Mutex<Duration>,
+    used: StdMutex<LastMinute>,
+}
+
+impl Budget {
+    /// A budget of so many requests a minute (0 counts as 1), whose first slot comes one interval from now.
+    #[must_use]
+    pub fn new(requests_per_minute: u32, clock: Arc<dyn Clock>) -> Self {
+        let interval = Duration::from_secs(60) / requests_per_minute.max(1);
+        let spacing = interval + (interval / 50).min(MOST_GUARD);
+        let next = Mutex::new(clock.elapsed() + spacing);
+        Self { clock, spacing, next, used: StdMutex::default() }
+    }
+
+    /// Waits for the next slot, in the order of asking.
+    pub async fn take(&self) {
+        let mut next = self.next.lock().await;
+        let ahead = if self.spacing < TIMER { TIMER } else { Duration::ZERO };
+        let mut now = self.clock.elapsed();
+        // A sleep may return early on some clocks; the comparison decides.
+        while now + ahead < *next {
+            self.clock.sleep(*next - now).await;
+            now = self.clock.elapsed();
+        }
+        *next = now.max(*next) + self.spacing;
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).add(now.as_secs());
+    }
+
+    /// How many slots were granted in the last 60 seconds.
+    #[must_use]
+    pub fn used_in_last_minute(&self) -> u32 {
+        let now = self.clock.elapsed().as_secs();
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).sum(now)
+    }
+
+    /// The gap between two slots.
+    #[must_use]
+    pub fn spacing(&self) -> Duration {
+        self.spacing
+    }
+}
+
+/// Counts by second, 60 of them: bounded whatever the rate.
+#[derive(Debug)]
+struct LastMinute([(u64, u32); 60]);
+
+impl Default for LastMinute {
+    fn default() -> Self {
+        Self([(0, 0); 60])
+    }
+}
+
+impl LastMinute {
+    fn add(&mut self, second: u64) {
+        let index = usize::try_from(second % 60).expect("under 60");
+        let (of, count) = &mut self.0[index];
+        if *of != second {
+            (*of, *count) = (second, 0);
+        }
+        *count += 1;
+    }
+
+    fn sum(&self, now: u64) -> u32 {
+        self.0.iter().filter(|(second, _)| second + 60 > now).map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{SystemClock, Timestamp};
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    /// Time that passes only while somebody sleeps, or when it is told to.
+    #[derive(Debug, Default)]
+    struct StillClock(StdMutex<Duration>);
+
+    impl StillClock {
+        fn advance(&self, by: Duration) {
+            *self.0.lock().unwrap() += by;
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl Clock for StillClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_seconds(0)
+        }
+        fn elapsed(&self) -> Duration {
+            *self.0.lock().unwrap()
+        }
+        async fn sleep(&self, wait: Duration) {
+            self.advance(wait);
+        }
+    }
+
+    /// A sleep on it never ends.
+    #[derive(Debug)]
+    struct FrozenClock;
+
+    #[async_trait::async_trait]
+    impl Clock for FrozenClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_seconds(0)
+        }
+        fn elapsed(&self) -> Duration {
+            Duration::ZERO
+        }
+        async fn sleep(&self, _: Duration) {
+            std::future::pending().await
+        }
+    }
+
+    fn grant(budget: &Budget) {
+        budget.take().now_or_never().expect("the clock's sleeps are immediate");
+    }
+
+    #[test]
+    fn the_first_slot_comes_one_interval_after_the_start_and_idle_time_is_not_saved_up() {
+        let clock = Arc::new(StillClock::default());
+        let budget = Budget::new(60, Arc::clone(&clock) as Arc<dyn Clock>);
+        grant(&budget);
+        assert!(clock.elapsed() >= Duration::from_secs(1));
+        clock.advance(Duration::from_secs(3600));
+        let idle_until = clock.elapsed();
+        grant(&budget);
+        assert_eq!(clock.elapsed(), idle_until);
+        grant(&budget);
+        assert!(clock.elapsed() >= idle_until + Duration::from_secs(1));
+        assert_eq!(budget.used_in_last_minute(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_leaves_costs_nobody_a_slot() {
+        let budget = Budget::new(60, Arc::new(FrozenClock));
+        let before = *budget.next.lock().await;
+        assert!(budget.take().now_or_never().is_none(), "it sleeps, and is dropped");
+        assert_eq!(*budget.next.lock().await, before);
+    }
+
+    #[tokio::test]
+    async fn slots_are_granted_in_the_order_of_asking() {
+        let budget = Arc::new(Budget::new(60 * 200, Arc::new(SystemClock::new())));
+        let order = Arc::new(StdMutex::new(Vec::new()));
+        let waiters = (0..8).map(|waiter| {
+            let (budget, order) = (Arc::clone(&budget), Arc::clone(&order));
+            async move {
+                budget.take().await;
+                order.lock().unwrap().push(waiter);
+            }
+        });
+        futures_util::future::join_all(waiters).await;
+        assert_eq!(*order.lock().unwrap(), (0..8).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_million_a_minute_is_not_slowed_by_timers() {
+        let clock = Arc::new(SystemClock::new());
+        let budget = Budget::new(1_000_000, Arc::clone(&clock) as Arc<dyn Clock>);
+        for _ in 0..2000 {
+            budget.take().await;
+        }
+        assert!(clock.elapsed() >= Duration::from_millis(110));
+        assert!(clock.elapsed() < Duration::from_secs(2), "{:?}", clock.elapsed());
+    }
+
+    proptest! {
+        #[test]
+        fn two_slots_are_never_within_the_interval(rate in 1u32..=60_000, idle in prop::collection::vec(0u64..5000, 1..50)) {
+            let clock = Arc::new(StillClock::default());
+            let budget = Budget::new(rate, Arc::clone(&clock) as Arc<dyn Clock>);
+            let mut last = Duration::ZERO;
+            for idle in idle {
+                clock.advance(Duration::from_millis(idle));
+                grant(&budget);
+                prop_assert!(clock.elapsed() >= last + Duration::from_secs(60) / rate);
+                last = clock.elapsed();
+            }
+        }
+    }
+}

@@ -1,1 +1,188 @@
-//! Placeholder.
+//! The recordings API: one request a poll, one whole answer, nothing that is not needed.
+//!
+//! Documented: `GET https://{host}/api/public/bot/{botId}/v2/recordings?sessionId={id}` with `auth: <JWT>` and
+//! `Content-Type: application/json`. The order of a poll: a slot of the budget, a fresh token, the request, the body up
+//! to 1 MiB, all of it after the slot within `poll.timeout`. If Kore refuses the token, the secret is read again and the
+//! request goes out once more, in a slot of its own; nothing else is retried here (the queue's backoff does that).
+//!
+//! The token goes to `bots.NAME.host` only: redirects are not followed, proxies of the environment not asked, and
+//! files are fetched by other clients ([`super::download`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::ExposeSecret;
+use url::Url;
+
+use super::budget::Budget;
+use super::download::Files;
+use super::faults::describe;
+use super::headers;
+use super::reply::Reply;
+use super::token::Tokens;
+use super::words::message;
+use super::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
+use crate::clock::Clock;
+use crate::config::{BotSettings, TransferSettings};
+use crate::hosts::MediaHosts;
+use crate::session::SessionId;
+
+/// An answer of 500 recordings is under 200 kB; what is longer is no answer.
+const LONGEST_BODY: usize = 1024 * 1024;
+/// For the connection alone, TLS included.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How both kinds of client introduce themselves.
+pub(crate) const USER_AGENT: &str = concat!("kore-archiver/", env!("CARGO_PKG_VERSION"));
+
+/// Kore, as one bot sees it.
+#[derive(Debug)]
+pub struct KoreClient {
+    http: reqwest::Client,
+    endpoint: Url,
+    tokens: Tokens,
+    budget: Arc<Budget>,
+    timeout: Duration,
+    files: Files,
+    clock: Arc<dyn Clock>,
+}
+
+impl KoreClient {
+    /// The client of the bot called `name`. `poll_timeout` is the deadline of a whole poll, and of the headers of a file.
+    ///
+    /// # Errors
+    /// A sentence for the operator: the host is not https, or TLS cannot be set up.
+    pub fn new(
+        name: &str,
+        bot: &BotSettings,
+        poll_timeout: Duration,
+        transfer: &TransferSettings,
+        budget: Arc<Budget>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, String> {
+        let endpoint = endpoint(bot).map_err(|what| format!("bots.{name}.host {what}"))?;
+        let no_tls = |error| format!("bots.{name}: cannot set up an HTTP client: {}", describe(error));
+        let hosts = MediaHosts::new(bot.media_hosts.clone(), bot.allow_insecure_http);
+        let files = Files::new(hosts, poll_timeout, transfer, Arc::clone(&clock)).map_err(no_tls)?;
+        let http = bare_client().build().map_err(no_tls)?;
+        let tokens = Tokens::new(bot.client_id.clone(), bot.client_secret.clone());
+        Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock })
+    }
+
+    /// One request in a slot of its own, under a token of its own.
+    async fn ask(&self, session: &SessionId) -> Result<Reply, PollError> {
+        self.budget.take().await;
+        let token = self.tokens.fresh(self.clock.now()).map_err(unauthorized)?;
+        let mut auth = HeaderValue::from_str(token.expose_secret()).expect("a JWT is base64 and dots");
+        auth.set_sensitive(true);
+        let mut url = self.endpoint.clone();
+        url.query_pairs_mut().append_pair("sessionId", session.as_str());
+        let request = self
+            .http
+            .get(url)
+            .header(HeaderName::from_static("auth"), auth)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json");
+        tokio::select! {
+            reply = self.exchange(request) => reply,
+            () = self.clock.sleep(self.timeout) => Err(unreachable(&format!(
+                "Kore gave no whole answer within {:?} (poll.timeout)", self.timeout
+            ))),
+        }
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Reply, PollError> {
+        let failed = |error| unreachable(&format!("Kore was not reached: {}", describe(error)));
+        let mut response = request.send().await.map_err(failed)?;
+        let code = response.status().as_u16();
+        let now = self.clock.now();
+        let header = |name| text_of(response.headers(), name);
+        let date = header("date").and_then(headers::date);
+        let retry_after = header("retry-after").and_then(|value| headers::retry_after(value, date.unwrap_or(now)));
+        let ahead_seconds = date.map(|date| (now.as_millis() - date.as_millis()) / 1000);
+        let body = match body_of(&mut response).await {
+            // The code has said enough; what came of the body is not needed.
+            Err(_) if !(200..300).contains(&code) => Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+            Ok(body) => body,
+        };
+        let mut reply = Reply::new(code, body.as_deref().map_err(ToString::to_string));
+        (reply.retry_after, reply.ahead_seconds) = (retry_after, ahead_seconds);
+        Ok(reply)
+    }
+}
+
+#[async_trait]
+impl Vendor for KoreClient {
+    async fn poll(&self, session: &SessionId) -> Result<Answer, PollError> {
+        let mut reply = self.ask(session).await?;
+        if reply.refuses_the_token() {
+            self.tokens.forget();
+            reply = self.ask(session).await?;
+        }
+        if reply.refuses_the_token() {
+            // So that the next poll, minutes later, sees a secret that was rotated in between at once.
+            self.tokens.forget();
+        }
+        reply.read(session)
+    }
+
+    async fn open(&self, url: &SignedUrl) -> Result<Download, FetchError> {
+        self.files.open(url).await
+    }
+}
+
+/// What both kinds of client have in common: nothing is added, followed, unpacked, repeated or passed on.
+pub(crate) fn bare_client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+}
+
+fn endpoint(bot: &BotSettings) -> Result<Url, &'static str> {
+    let secure = bot.host.scheme() == "https" || bot.host.scheme() == "http" && bot.allow_insecure_http;
+    if !secure {
+        return Err("must be https, unless allow_insecure_http is set");
+    }
+    let mut url = bot.host.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let segments = ["api", "public", "bot", &bot.bot_id, "v2", "recordings"];
+    url.path_segments_mut().map_err(|()| "is no host")?.pop_if_empty().extend(segments);
+    Ok(url)
+}
+
+/// The body up to the limit; the inner `Err` says why it cannot be an answer.
+async fn body_of(response: &mut reqwest::Response) -> Result<Result<Vec<u8>, String>, reqwest::Error> {
+    let encoding = text_of(response.headers(), CONTENT_ENCODING.as_str());
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Ok(Err("a Content-Encoding that nobody asked for".to_owned()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > LONGEST_BODY {
+            return Ok(Err(format!("more than {LONGEST_BODY} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Ok(body))
+}
+
+/// A header, if it is there and text.
+pub(crate) fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn unreachable(text: &str) -> PollError {
+    PollError::Unreachable { message: message(text) }
+}
+
+fn unauthorized(text: String) -> PollError {
+    PollError::Unauthorized { message: message(&text) }
+}

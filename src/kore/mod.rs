@@ -11,9 +11,17 @@
 pub mod budget;
 pub mod client;
 pub mod download;
+mod faults;
+mod headers;
+mod pace;
+mod reply;
+mod resolver;
+mod resume;
+mod route;
 pub mod token;
 pub mod url;
-pub mod wire;
+mod wire;
+mod words;
 
 use std::fmt;
 use std::pin::Pin;
@@ -29,7 +37,11 @@ pub use url::SignedUrl;
 /// What the journey asks of the vendor, for one bot.
 #[async_trait]
 pub trait Vendor: Send + Sync + fmt::Debug {
-    /// Asks Kore for the session's status and recordings. Waits for the account's budget first.
+    /// Waits for the account's turn to ask: one turn is the right to one request.
+    async fn turn(&self);
+
+    /// Asks Kore for the session's status and recordings, on a turn that the caller has waited for. Takes a turn of its
+    /// own for a second request, should the first token be refused.
     async fn poll(&self, session: &SessionId) -> Result<Answer, PollError>;
 
     /// Opens one file. The returned body resumes by itself where the server proves that it is the same file.

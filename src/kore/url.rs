@@ -1,25 +1,176 @@
-//! Placeholder: interface only.
+//! The URL of a file, which is its own authority: whoever has the query can fetch the recording until it expires.
+//!
+//! So the whole URL never leaves this crate's vendor side: `Debug` and `Display` show scheme, host and path, and only
+//! the download reads the rest. The path identifies the file (KORE.md, inferred: `…/f-<uuid>.wav`); the query (`e`, the
+//! Unix second of expiry, `n`, a nonce, `s`, the signature) differs at each call and is sent byte for byte.
 
-/// The URL of a file, with its signature: what may be shown of it is scheme, host and path.
-#[derive(Clone)]
-pub struct SignedUrl(url::Url);
+use std::fmt;
 
-impl std::fmt::Debug for SignedUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.path())
-    }
+use url::Url;
+
+use crate::clock::Timestamp;
+use crate::receipt::Sha256;
+
+/// A file's URL with its signature.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedUrl {
+    url: Url,
+    path: String,
 }
 
+/// Longer than any URL that a server takes (8 KiB is usual), and bounded.
+const LONGEST: usize = 16 * 1024;
+/// How much of a path a message repeats.
+const LONGEST_SHOWN: usize = 160;
+/// An `e` before September 2001 is no expiry but something we do not know.
+const EARLIEST_EXPIRY: i64 = 1_000_000_000;
+
 impl SignedUrl {
+    /// Reads an absolute http or https URL.
+    ///
     /// # Errors
-    /// A sentence, free of the URL's query, if it is none.
+    /// A sentence, free of the URL's text, if it is none.
     pub fn parse(text: &str) -> Result<Self, String> {
-        url::Url::parse(text).map(Self).map_err(|error| error.to_string())
+        let text = text.trim_matches(|c: char| c <= ' ');
+        if text.len() > LONGEST {
+            return Err(format!("is longer than {LONGEST} bytes"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err("holds control characters".to_owned());
+        }
+        let mut url = Url::parse(text).map_err(|error| format!("is no URL ({error})"))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err("is neither https nor http".to_owned());
+        }
+        url.set_fragment(None);
+        let path = path_as_it_came(text).ok_or("has no `//` before its host")?.to_owned();
+        Ok(Self { url, path })
     }
 
     /// The path as it came, without query: it identifies the file at every call.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.0.path()
+        &self.path
+    }
+
+    /// The SHA-256 of [`SignedUrl::path`].
+    #[must_use]
+    pub fn path_digest(&self) -> Sha256 {
+        Sha256::of(self.path.as_bytes())
+    }
+
+    /// When the URL ceases to work, where its query tells.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let e = self.url.query()?.split('&').find_map(|pair| pair.strip_prefix("e="))?;
+        e.parse().ok().filter(|seconds| *seconds >= EARLIEST_EXPIRY).map(Timestamp::from_seconds)
+    }
+
+    /// The host, in its normal spelling.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// All of it, for the request alone.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+/// What stands between the authority and `?` or `#`, unnormalised.
+fn path_as_it_came(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let path = rest.find(['/', '\\', '?', '#']).map_or("", |start| &rest[start..]);
+    path.split(['?', '#']).next()
+}
+
+impl fmt::Display for SignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(&self.url))
+    }
+}
+
+impl fmt::Debug for SignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedUrl({self})")
+    }
+}
+
+/// Scheme, host and path of a URL; the `url` crate leaves only printable ASCII in them.
+pub(crate) fn shown(url: &Url) -> String {
+    let path: String = url.path().chars().take(LONGEST_SHOWN).collect();
+    format!("{}://{}{path}", url.scheme(), crate::hosts::shown_host(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SAMPLE: &str = "https://smartassist.kore.ai:443/api/getMediaStream/smartassistrecording/UAT/o-1/st-2/2024/\
+                          05-03-2024/f-4a76.wav?e=1709706278&n=6398115875&s=InpqMW$pn%24'CANARY";
+
+    #[test]
+    fn what_is_shown_ends_before_the_query() {
+        let url = SignedUrl::parse(SAMPLE).unwrap();
+        for shown in [url.to_string(), format!("{url:?}"), format!("{url:#?}")] {
+            assert!(shown.contains("https://smartassist.kore.ai/api/") && shown.contains("f-4a76.wav"), "{shown}");
+            assert!(!shown.contains("CANARY") && !shown.contains('?') && !shown.contains("6398115875"), "{shown}");
+        }
+        let long = SignedUrl::parse(&format!("https://u:CANARY@{}.a/{}#CANARY", "h".repeat(500), "p".repeat(9000)));
+        assert!(long.as_ref().unwrap().to_string().len() < 400);
+        assert!(!format!("{long:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn the_path_is_kept_as_it_came() {
+        let path = |text| SignedUrl::parse(text).unwrap().path().to_owned();
+        assert_eq!(path(SAMPLE), "/api/getMediaStream/smartassistrecording/UAT/o-1/st-2/2024/05-03-2024/f-4a76.wav");
+        assert_eq!(path("https://a.kore.ai/x/../%7e y/ü.wav?e=1#f"), "/x/../%7e y/ü.wav");
+        assert_eq!(path("https://a.kore.ai?e=1"), "");
+        let (one, two) = (SignedUrl::parse("https://a/f?s=1").unwrap(), SignedUrl::parse("https://b/f?s=2").unwrap());
+        assert_eq!(one.path_digest(), two.path_digest());
+    }
+
+    #[test]
+    fn the_expiry_is_read_from_e() {
+        let expiry = |text| SignedUrl::parse(text).unwrap().expires_at();
+        assert_eq!(expiry(SAMPLE), Some(Timestamp::from_seconds(1_709_706_278)));
+        for none in
+            ["https://a/?n=1", "https://a/", "https://a/?e=", "https://a/?e=soon", "https://a/?e=5", "https://a/?e=-1"]
+        {
+            assert_eq!(expiry(none), None, "{none}");
+        }
+        assert!(expiry("https://a/?e=9223372036854775807").is_some());
+    }
+
+    #[test]
+    fn what_is_no_file_url_is_refused_without_its_text() {
+        for bad in
+            ["", "CANARY", "ftp://a/CANARY", "https:///", "file:///CANARY", "https://a/\nCANARY", "https:a/CANARY"]
+        {
+            if let Err(message) = SignedUrl::parse(bad) {
+                assert!(!message.contains("CANARY"), "{message}");
+            } else {
+                assert_eq!(bad, "https:///");
+            }
+        }
+        assert!(SignedUrl::parse(&format!("https://a/{}", "x".repeat(LONGEST))).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_no_query_is_shown(text in "(https?://)?\\PC{0,60}(\\?s=CANARY)?") {
+            if let Ok(url) = SignedUrl::parse(&text) {
+                prop_assert!(!url.to_string().contains("?s=CANARY"));
+            }
+        }
+
+        #[test]
+        fn the_query_is_sent_as_it_came(query in "[A-Za-z0-9$%&=+/:;,._~!*()@-]{0,80}") {
+            let url = SignedUrl::parse(&format!("https://a.kore.ai/f?{query}")).unwrap();
+            prop_assert_eq!(url.url().query(), Some(query.as_str()));
+        }
     }
 }

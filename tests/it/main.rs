@@ -3,5 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod kore_refusals;
+mod kore_wire;
+mod media_samples;
 mod s3_adapter;
 mod s3_refusals;

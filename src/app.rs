@@ -1,0 +1,282 @@
+//! The composition root: the only place that builds the edges and puts them together. Build, run, drain.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use async_trait::async_trait;
+use sd_notify::NotifyState;
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::archive::s3::S3Store;
+use crate::archive::store::UploadId;
+use crate::archive::sweep::LeftUpload;
+use crate::archive::{Archive, UploadLedger};
+use crate::backoff::Backoff;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{BotSettings, Settings};
+use crate::http::{self, Site};
+use crate::journey::{Bot, Journeys, Line};
+use crate::key::ObjectKey;
+use crate::kore::budget::Budget;
+use crate::kore::client::KoreClient;
+use crate::metrics::{Metrics, Stage};
+use crate::pause::{Pauses, What};
+use crate::queue::desk::Record;
+use crate::queue::writer::Health;
+use crate::queue::{Desk, Queue, QueueError, Write, Writer};
+use crate::shutdown::Shutdown;
+use crate::worker::{Ended, Vitals, Worker};
+
+/// How long the note of an upload may take before the upload is created all the same: another program may hold the
+/// queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that time, the
+/// bucket's own rule for incomplete uploads clears up.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A daemon that is ready to run.
+#[derive(Debug)]
+pub struct App {
+    worker: Worker,
+    journeys: Journeys,
+    writer: Writer,
+    desk: Arc<Desk>,
+    shutdown: Shutdown,
+    drain_timeout: Duration,
+    server: Option<JoinHandle<std::io::Result<()>>>,
+    vitals: Vitals,
+    _queue_lock: crate::queue::RunLock,
+}
+
+impl App {
+    /// Opens the queue, builds everything, and takes the address for metrics. Talks to neither Kore nor the bucket.
+    ///
+    /// # Errors
+    /// [`QueueError`] inside, or what the operating system or a client refused.
+    pub async fn build(settings: &Settings, shutdown: Shutdown, until_empty: bool) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let queue = Queue::open(&settings.queue.path, Arc::clone(&clock)).await?;
+        let (desk, writer) = (queue.desk, queue.writer);
+        let metrics = Metrics::new(settings.bots.keys())?;
+        let vitals = Vitals::new(Arc::clone(&clock));
+        let server = serve(settings, &metrics, &desk, &vitals, &clock).await?;
+        let moved = Arc::new(Notify::new());
+        let store = Arc::new(S3Store::connect(&settings.bucket).await);
+        let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), writer.clone(), Arc::clone(&clock)));
+        let journeys = Journeys {
+            bots: Arc::new(bots(settings, &clock, &moved)?),
+            policy: Arc::new(settings.poll.clone()),
+            template: settings.bucket.key_template.clone(),
+            bucket: settings.bucket.name.clone(),
+            archive: Archive::new(store, ledger, &settings.bucket, &settings.transfer, shutdown.hard.clone()),
+            polls: Arc::new(Semaphore::new(settings.poll.concurrency)),
+            transfers: Arc::new(Semaphore::new(settings.transfer.concurrency)),
+            pauses: Pauses::new(Arc::clone(&clock), settings.poll.error),
+            writer: writer.clone(),
+            desk: Arc::clone(&desk),
+            metrics,
+            clock,
+            draw: rand::random::<f64>,
+            stop: shutdown.soft.clone(),
+        };
+        let most_active = settings.poll.concurrency + settings.transfer.concurrency;
+        let worker =
+            Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
+        let drain_timeout = settings.transfer.drain_timeout;
+        Ok(Self { worker, journeys, writer, desk, shutdown, drain_timeout, server, vitals, _queue_lock: queue.lock })
+    }
+
+    /// Works until a signal, until nothing is pending if that was asked for, or until something has failed for good.
+    ///
+    /// # Errors
+    /// [`QueueError::NotUsable`] inside if the queue can no longer be used, else what has failed.
+    pub async fn run(mut self) -> anyhow::Result<Ended> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), bots = self.journeys.bots.len(), "ready");
+        let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("archiving")]);
+        let sweep = tokio::spawn(sweep(self.journeys.clone(), Arc::clone(&self.desk), self.writer.clone()));
+        let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
+        let mut health = self.writer.health();
+        let ended = {
+            let working = self.worker.run(&self.shutdown.soft);
+            tokio::select! {
+                ended = working => ended.map_err(anyhow::Error::from),
+                error = follow(&mut health, &self.journeys) => Err(error),
+                error = server_end(self.server.as_mut()) => Err(error),
+            }
+        };
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        if ended.is_ok() {
+            self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
+        }
+        self.shutdown.hard.cancel();
+        for task in [sweep, watchdog] {
+            task.abort();
+        }
+        tracing::info!("stopped");
+        ended
+    }
+}
+
+async fn serve(
+    settings: &Settings,
+    metrics: &Metrics,
+    desk: &Arc<Desk>,
+    vitals: &Vitals,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<JoinHandle<std::io::Result<()>>>> {
+    let Some(address) = settings.http.listen else { return Ok(None) };
+    let listener = http::bind(address)
+        .await
+        .with_context(|| format!("http.listen = \"{address}\" cannot be had; name another address, or \"\" for none"))?;
+    tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
+    let site = Site::new(metrics.clone(), Arc::clone(desk), vitals.clone(), Arc::clone(clock));
+    Ok(Some(tokio::spawn(http::serve(listener, Arc::new(site)))))
+}
+
+async fn server_end(server: Option<&mut JoinHandle<std::io::Result<()>>>) -> anyhow::Error {
+    match server {
+        Some(server) => anyhow!("the HTTP server ended: {:?}", server.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// One budget and one line an account; one client a bot.
+fn bots(settings: &Settings, clock: &Arc<dyn Clock>, moved: &Arc<Notify>) -> anyhow::Result<BTreeMap<String, Bot>> {
+    let mut accounts: BTreeMap<&str, (Arc<Budget>, Arc<Line>)> = BTreeMap::new();
+    let mut bots = BTreeMap::new();
+    for (name, bot) in &settings.bots {
+        let rate = bot.requests_per_minute;
+        let (budget, line) = accounts.entry(&bot.account).or_insert_with(|| {
+            (Arc::new(Budget::new(rate, Arc::clone(clock))), Arc::new(Line::new(rate, Arc::clone(moved))))
+        });
+        let client = KoreClient::new(
+            name,
+            bot,
+            settings.poll.timeout,
+            &settings.transfer,
+            Arc::clone(budget),
+            Arc::clone(clock),
+        );
+        let vendor = Arc::new(client.map_err(anyhow::Error::msg)?);
+        let account = siblings(settings, bot);
+        bots.insert(name.clone(), Bot { vendor, bot_id: bot.bot_id.clone(), account, line: Arc::clone(line) });
+    }
+    Ok(bots)
+}
+
+fn siblings(settings: &Settings, bot: &BotSettings) -> Vec<String> {
+    let of_account = settings.bots.iter().filter(|(_, other)| other.account == bot.account);
+    of_account.map(|(name, _)| name.clone()).collect()
+}
+
+/// Shows the writer's health as a pause of the queue; ends with the daemon's reason to end.
+async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys) -> anyhow::Error {
+    loop {
+        let now = health.borrow_and_update().clone();
+        match now {
+            Health::Fine => journeys.tell(journeys.pauses.resume(&What::Queue)),
+            Health::Waits(reason, message, wait) => {
+                journeys.metrics.failed(Stage::Queue);
+                journeys.tell(journeys.pauses.pause(&What::Queue, reason, &message, Some(wait)));
+            }
+            Health::Ended(path, cause) => return QueueError::NotUsable { path, cause }.into(),
+        }
+        if health.changed().await.is_err() {
+            return anyhow!("the writer of the queue has ended");
+        }
+    }
+}
+
+/// Aborts the uploads that earlier runs left; what cannot be reached now is tried again.
+async fn sweep(journeys: Journeys, desk: Arc<Desk>, writer: Writer) {
+    let patience = Backoff::new(Duration::from_secs(10), 2.0, Duration::from_secs(900)).expect("the constants make sense");
+    for step in 0.. {
+        let left = match desk.left_uploads(writer.run()).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see whether earlier runs left uploads");
+                Vec::new()
+            }
+        };
+        let mut failed = 0;
+        for upload in left.iter().filter_map(|record| left_upload(record, &journeys.bucket)) {
+            match journeys.archive.sweep(&upload).await {
+                Ok(()) => tracing::info!(key = %upload.key, "aborted an upload that an earlier run left"),
+                Err(error) => {
+                    failed += 1;
+                    tracing::warn!(key = %upload.key, %error, "an upload that an earlier run left cannot be aborted; trying again later");
+                }
+            }
+        }
+        if failed == 0 {
+            return;
+        }
+        journeys.clock.sleep(patience.wait(step)).await;
+    }
+}
+
+fn left_upload(record: &Record, bucket: &str) -> Option<LeftUpload> {
+    let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
+    let is_ours = text("bucket")? == bucket;
+    let upload = LeftUpload {
+        id: record.get("id")?.as_i64()?,
+        key: ObjectKey::parse(text("key")?).ok()?,
+        upload: text("upload_id").map(UploadId),
+    };
+    is_ours.then_some(upload)
+}
+
+/// The service manager hears from us only while the loop turns.
+async fn feed_watchdog(vitals: Vitals, clock: Arc<dyn Clock>) {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        if vitals.age() < patience / 2 {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        clock.sleep(patience / 4).await;
+    }
+}
+
+/// The ledger of uploads, kept in the queue.
+#[derive(Debug)]
+struct QueueLedger {
+    bucket: String,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+    next: AtomicI64,
+}
+
+impl QueueLedger {
+    fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
+        // Above what any earlier run has used, as long as the clock is not set back by more than it ran.
+        let first = clock.now().as_millis().saturating_mul(1000);
+        Self { bucket, writer, clock, next: AtomicI64::new(first) }
+    }
+}
+
+#[async_trait]
+impl UploadLedger for QueueLedger {
+    async fn intend(&self, key: &ObjectKey) -> i64 {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (bucket, key, run) = (self.bucket.clone(), key.as_str().to_owned(), self.writer.run().to_owned());
+        let noted: oneshot::Receiver<_> =
+            self.writer.submit(Write::UploadIntended { id, bucket, key, run, at: self.clock.now() });
+        tokio::select! {
+            _ = noted => {}
+            () = self.clock.sleep(LEDGER_PATIENCE) => {
+                tracing::warn!("the queue cannot be written to; a large file goes up without a note of it");
+            }
+        }
+        id
+    }
+
+    fn created(&self, id: i64, upload: &UploadId) {
+        drop(self.writer.submit(Write::UploadCreated { id, upload_id: upload.0.clone() }));
+    }
+
+    fn ended(&self, id: i64) {
+        drop(self.writer.submit(Write::UploadEnded { id }));
+    }
+}

@@ -1,0 +1,215 @@
+//! One file, from its URL to the proof that it is in the bucket.
+//!
+//! The order: what is known to be there is looked at and left; else the body is read. One that fits a single part is
+//! held, its key settled by what it turned out to be, and put. A larger one goes up in parts while it comes down; if
+//! it turns out at its end that another key is right (suspect after all, or the name taken by other bytes), that
+//! upload is aborted and the file is fetched again for the right key. An object that is already there with the same
+//! bytes is adopted, which for a large one means reading the source without sending anything.
+
+use super::store::{Label, ObjectHead};
+use super::{Archive, CopyError};
+use crate::key::ObjectKey;
+use crate::kore::{SignedUrl, Vendor};
+use crate::media::{Doubt, Inspection};
+use crate::receipt::{Comparison, Receipt, Sha256, Verified};
+use crate::transfer::{Intake, Portion};
+
+/// A file to keep.
+#[derive(Clone, Debug)]
+pub struct FileJob<'a> {
+    /// Where it comes from.
+    pub vendor: &'a dyn Vendor,
+    /// Under which URL.
+    pub url: &'a SignedUrl,
+    /// Where a sound one goes.
+    pub key: &'a ObjectKey,
+    /// `session-id` of its metadata.
+    pub session_id: &'a str,
+    /// `bot` of its metadata.
+    pub bot: &'a str,
+    /// Whether text or nothing is archived, as suspect, because it came often enough.
+    pub accepts_odd: bool,
+}
+
+/// A file that is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Where.
+    pub key: ObjectKey,
+    /// The proof.
+    pub verified: Verified,
+    /// What it is.
+    pub inspection: Inspection,
+    /// Whether it was there already.
+    pub adopted: bool,
+    /// Whether something else stands under the name that it should have.
+    pub beside: bool,
+}
+
+/// Which of a file's possible keys is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) suspect: bool,
+    /// Its name is taken: it goes beside, under a name with these digits.
+    pub(super) beside: Option<Sha256>,
+}
+
+/// What an attempt at a large file came to.
+pub(super) enum Round {
+    Kept(Box<Kept>),
+    /// Another key is right.
+    Again(Target),
+}
+
+/// How often a large file is fetched before its changing is an error.
+const MOST_ROUNDS: u32 = 5;
+
+impl Archive {
+    /// Looks whether a file that the queue knows of is still whole in the bucket, without its source.
+    ///
+    /// # Errors
+    /// [`CopyError`] of the bucket.
+    pub async fn still_there(&self, key: &ObjectKey, receipt: &Receipt) -> Result<Option<Verified>, CopyError> {
+        let Some(head) = self.unless_stopped(self.store.head(key)).await? else { return Ok(None) };
+        match self.compare(key, receipt, &head).await? {
+            Comparison::Same(verified) => Ok(Some(verified)),
+            Comparison::Different(_) | Comparison::Unknown => Ok(None),
+        }
+    }
+
+    /// Brings a file into the bucket, and proves it.
+    ///
+    /// # Errors
+    /// [`CopyError`]; nothing is left behind then but what was proven.
+    pub async fn keep(&self, job: &FileJob<'_>) -> Result<Kept, CopyError> {
+        let mut target = Target { suspect: false, beside: None };
+        for _ in 0..MOST_ROUNDS {
+            let download = self.unless_stopped(job.vendor.open(job.url)).await?;
+            let mut intake =
+                Intake::new(download, self.memory.clone(), self.transfer.part_size, self.transfer.max_bytes);
+            let first = self.unless_stopped(intake.portion()).await?;
+            let round = if first.is_last {
+                Round::Kept(Box::new(self.keep_small(job, intake, first).await?))
+            } else {
+                target.suspect |= intake.is_suspect_so_far();
+                self.keep_large(job, intake, first, target).await?
+            };
+            match round {
+                Round::Kept(kept) => return Ok(*kept),
+                Round::Again(next) => target = next,
+            }
+        }
+        Err(CopyError::Unsettled(format!("{}: the file was another one at each of {MOST_ROUNDS} downloads", job.key)))
+    }
+
+    /// All of it is in hand.
+    async fn keep_small(&self, job: &FileJob<'_>, intake: Intake, body: Portion) -> Result<Kept, CopyError> {
+        let (receipt, inspection) = intake.finish();
+        let mut target = job.target(&inspection, None)?;
+        let label = job.label(inspection.content_type, Some(&receipt));
+        // The key itself, and the one beside it; each once more, for somebody who was faster.
+        for _ in 0..4 {
+            let key = self.key(job, target)?;
+            let kept = |verified, adopted| {
+                let (key, inspection) = (key.clone(), inspection.clone());
+                Kept { key, verified, inspection, adopted, beside: target.beside.is_some() }
+            };
+            match self.unless_stopped(self.store.head(&key)).await? {
+                None => {
+                    if let Some(verified) = self.put(&key, &label, body.segments.clone(), &receipt).await? {
+                        return Ok(kept(verified, false));
+                    }
+                }
+                Some(head) => match self.compare(&key, &receipt, &head).await? {
+                    Comparison::Same(verified) => return Ok(kept(verified, true)),
+                    Comparison::Different(_) | Comparison::Unknown => target.beside = Some(receipt.sha256),
+                },
+            }
+        }
+        Err(taken(job.key))
+    }
+
+    /// More than one part: up while it comes down, or compared with what is there already.
+    async fn keep_large(
+        &self,
+        job: &FileJob<'_>,
+        intake: Intake,
+        first: Portion,
+        target: Target,
+    ) -> Result<Round, CopyError> {
+        let key = self.key(job, target)?;
+        match self.unless_stopped(self.store.head(&key)).await? {
+            Some(head) => {
+                drop(first);
+                self.adopt_large(job, intake, target, &key, &head).await
+            }
+            None => self.upload(job, intake, first, target, &key).await,
+        }
+    }
+
+    /// Something is there: the source is read to its end and compared, and nothing is sent.
+    async fn adopt_large(
+        &self,
+        job: &FileJob<'_>,
+        mut intake: Intake,
+        target: Target,
+        key: &ObjectKey,
+        head: &ObjectHead,
+    ) -> Result<Round, CopyError> {
+        self.unless_stopped(intake.drain()).await?;
+        let (receipt, inspection) = intake.finish();
+        let right = job.target(&inspection, target.beside)?;
+        if right.suspect != target.suspect {
+            return Ok(Round::Again(right));
+        }
+        match self.compare(key, &receipt, head).await? {
+            Comparison::Same(verified) => Ok(Round::Kept(Box::new(Kept {
+                key: key.clone(),
+                verified,
+                inspection,
+                adopted: true,
+                beside: target.beside.is_some(),
+            }))),
+            Comparison::Different(_) | Comparison::Unknown if target.beside == Some(receipt.sha256) => {
+                Err(taken(job.key))
+            }
+            Comparison::Different(_) | Comparison::Unknown => {
+                Ok(Round::Again(Target { beside: Some(receipt.sha256), ..target }))
+            }
+        }
+    }
+
+    /// The key that a target means.
+    fn key(&self, job: &FileJob<'_>, target: Target) -> Result<ObjectKey, CopyError> {
+        let key = if target.suspect { job.key.under(&self.suspect_prefix)? } else { job.key.clone() };
+        Ok(match target.beside {
+            Some(sha256) => key.conflict(&sha256)?,
+            None => key,
+        })
+    }
+}
+
+impl FileJob<'_> {
+    /// Where a file with these bytes belongs.
+    ///
+    /// # Errors
+    /// [`CopyError::Odd`] if it is to be asked for again instead.
+    pub(super) fn target(&self, inspection: &Inspection, beside: Option<Sha256>) -> Result<Target, CopyError> {
+        match &inspection.doubt {
+            Some(doubt @ (Doubt::Text | Doubt::Empty)) if !self.accepts_odd => Err(CopyError::Odd(doubt.clone())),
+            doubt => Ok(Target { suspect: doubt.is_some(), beside }),
+        }
+    }
+
+    /// What its object is created with.
+    pub(super) fn label(&self, content_type: &str, whole: Option<&Receipt>) -> Label {
+        let mut metadata =
+            vec![("session-id".to_owned(), self.session_id.to_owned()), ("bot".to_owned(), self.bot.to_owned())];
+        metadata.extend(whole.map(|receipt| ("sha256".to_owned(), receipt.sha256.to_string())));
+        Label { content_type: content_type.to_owned(), metadata }
+    }
+}
+
+fn taken(key: &ObjectKey) -> CopyError {
+    CopyError::Unsettled(format!("{key}: other bytes stand under this key and under the one beside it"))
+}

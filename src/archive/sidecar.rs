@@ -1,0 +1,180 @@
+//! `session.json`: what a session consists of, written last. Its presence means that the session is complete.
+//!
+//! A sidecar that lists the same recordings is left as it is. If the list has grown since, the new one is
+//! `session-2.json`, and so on: the highest number counts. None is ever overwritten.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::store::{Label, Segments};
+use super::{Archive, CopyError};
+use crate::clock::Timestamp;
+use crate::key::{KeyParts, KeyTemplate, ObjectKey};
+use crate::receipt::{Receipt, Tally, Verified};
+
+/// The sidecar's schema; `config/session-1.schema.json` describes it.
+pub const SCHEMA: &str = "kore-archiver/session/1";
+
+/// What a sidecar says.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sidecar {
+    /// [`SCHEMA`]
+    pub schema: &'static str,
+    /// Kore's id.
+    pub session_id: String,
+    /// `[bots.NAME]`
+    pub bot: String,
+    /// Kore's id of it.
+    pub bot_id: String,
+    /// When the session started, or was enqueued if its id does not tell.
+    pub session_started_at: Timestamp,
+    /// When the session was complete in the bucket.
+    pub archived_at: Timestamp,
+    /// Which version of this program wrote it.
+    pub archiver_version: &'static str,
+    /// The enqueuer's own.
+    pub metadata: Map<String, Value>,
+    /// Every file, in Kore's order.
+    pub recordings: Vec<SidecarRecording>,
+}
+
+/// One file in a sidecar.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SidecarRecording {
+    /// As Kore named it.
+    pub file_name: String,
+    /// Where it is.
+    pub key: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// Hex.
+    pub sha256: String,
+    /// Base64.
+    pub crc64nvme: String,
+    /// From its bytes.
+    pub content_type: String,
+    /// When the container says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<f64>,
+    /// When the container says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u16>,
+    /// In Hz, when the container says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate: Option<u32>,
+    /// Why it is suspect, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<String>,
+}
+
+/// What tells one list of recordings from another.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct Listed {
+    key: String,
+    bytes: u64,
+    sha256: String,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    schema: String,
+    session_id: String,
+    recordings: Vec<Listed>,
+}
+
+/// The proof that a session is complete: its sidecar stands in the bucket. Only [`Archive::keep_sidecar`] makes one.
+#[derive(Clone, Debug)]
+pub struct Complete {
+    key: ObjectKey,
+}
+
+impl Complete {
+    /// Where the sidecar is that counts.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+}
+
+/// Nobody's list grows that often; beyond it something is wrong with the bucket.
+const MOST_SIDECARS: u32 = 1000;
+/// The largest that is read back: a thousand recordings take a tenth of it.
+const LARGEST: u64 = 8 * 1024 * 1024;
+
+impl Archive {
+    /// Makes sure that the newest sidecar of the session lists exactly these recordings.
+    ///
+    /// # Errors
+    /// [`CopyError`] of the bucket.
+    pub async fn keep_sidecar(
+        &self,
+        template: &KeyTemplate,
+        parts: KeyParts<'_>,
+        sidecar: &Sidecar,
+    ) -> Result<Complete, CopyError> {
+        let mut newest = None;
+        for number in 1..=MOST_SIDECARS {
+            let key = template.key(parts, &name(number))?;
+            if self.unless_stopped(self.store.head(&key)).await?.is_some() {
+                newest = Some(key);
+                continue;
+            }
+            if let Some(newest) = newest.take()
+                && self.lists_the_same(&newest, sidecar).await?
+            {
+                return Ok(Complete { key: newest });
+            }
+            if self.put_sidecar(&key, sidecar).await?.is_some() {
+                return Ok(Complete { key });
+            }
+            newest = Some(key);
+        }
+        Err(CopyError::Unsettled(format!("{}: there are {MOST_SIDECARS} sidecars already", sidecar.session_id)))
+    }
+
+    async fn put_sidecar(&self, key: &ObjectKey, sidecar: &Sidecar) -> Result<Option<Verified>, CopyError> {
+        let body = Bytes::from(serde_json::to_vec_pretty(sidecar).expect("text, numbers and JSON values serialise"));
+        let receipt = receipt(&body);
+        let metadata = [("session-id", &sidecar.session_id), ("bot", &sidecar.bot)];
+        let mut metadata: Vec<_> = metadata.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        metadata.push(("sha256".to_owned(), receipt.sha256.to_string()));
+        let label = Label { content_type: "application/json".into(), metadata };
+        self.put(key, &label, Segments::from(body), &receipt).await
+    }
+
+    async fn lists_the_same(&self, key: &ObjectKey, sidecar: &Sidecar) -> Result<bool, CopyError> {
+        let mut body = self.unless_stopped(self.store.read(key)).await?;
+        let mut text = Vec::new();
+        while let Some(bytes) = self.unless_stopped(async { body.next().await.transpose() }).await? {
+            text.extend_from_slice(&bytes);
+            if text.len() as u64 > LARGEST {
+                return Ok(false);
+            }
+        }
+        // What cannot be read is somebody else's, and lists nothing of ours.
+        let Ok(stored) = serde_json::from_slice::<Stored>(&text) else { return Ok(false) };
+        let mut theirs = stored.recordings;
+        let mut ours: Vec<_> = sidecar.recordings.iter().map(SidecarRecording::listed).collect();
+        theirs.sort_unstable();
+        ours.sort_unstable();
+        Ok(stored.schema == SCHEMA && stored.session_id == sidecar.session_id && theirs == ours)
+    }
+}
+
+impl SidecarRecording {
+    fn listed(&self) -> Listed {
+        Listed { key: self.key.clone(), bytes: self.bytes, sha256: self.sha256.clone() }
+    }
+}
+
+fn name(number: u32) -> String {
+    if number == 1 { "session.json".into() } else { format!("session-{number}.json") }
+}
+
+fn receipt(body: &[u8]) -> Receipt {
+    let mut tally = Tally::default();
+    tally.update(body);
+    tally.receipt()
+}

@@ -1,0 +1,405 @@
+//! All files of a session into the bucket, then the sidecar.
+//!
+//! Files are copied side by side, as far as the daemon's transfers allow. A file that the queue knows is looked at in
+//! the bucket and left. A URL that ran out is asked for again, once; what else goes wrong is told apart by whose it is
+//! and comes back as one [`Sight`] of the whole session: the mildest for the row counts, so that a file that is too
+//! large never ends a session while a sibling only waits for the network.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::json;
+
+use super::{Asked, Bot, Journeys, Sight};
+use crate::archive::CopyError;
+use crate::archive::keep::{FileJob, Kept};
+use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
+use crate::archive::store::StoreError;
+use crate::decide::{ODD_BODY_TRIES, Seen};
+use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
+use crate::kore::{Answer, FetchError, SignedUrl, SourceFile};
+use crate::metrics::Stage;
+use crate::pause::{Gate, What};
+use crate::queue::desk::Record;
+use crate::queue::writer::{Facts, Recording};
+use crate::queue::{Row, Write};
+use crate::receipt::{Crc64Nvme, Receipt, Sha256};
+use crate::session::StatusKind;
+
+/// One file and where it belongs.
+struct Plan {
+    /// Its place in Kore's list.
+    place: usize,
+    file: SourceFile,
+    source: Sha256,
+    key: ObjectKey,
+    /// What the queue knows of it.
+    known: Option<Known>,
+}
+
+/// A file that was proven to be in the bucket before.
+#[derive(Clone)]
+struct Known {
+    key: ObjectKey,
+    receipt: Receipt,
+    facts: Facts,
+}
+
+/// What asking for new URLs came to.
+enum Renewed {
+    Urls(BTreeMap<Sha256Text, SignedUrl>),
+    Instead(Sight),
+    Stopped,
+}
+
+type Sha256Text = String;
+
+impl Journeys {
+    /// Copies what Kore listed. `None`: the daemon is stopping, the row is given back.
+    pub(super) async fn copy(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
+        if let Gate::Closed(wait) = self.pauses.enter(&What::Bucket) {
+            return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None });
+        }
+        let sight = self.copy_all(row, bot, answer).await;
+        // Nothing that was tried has told anything about the bucket: somebody else may try.
+        self.pauses.give_up_probe(&What::Bucket);
+        sight
+    }
+
+    async fn copy_all(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
+        let plans = match self.plan(row, answer.recordings).await {
+            Ok(plans) => plans,
+            Err(sight) => return Some(sight),
+        };
+        let mut results = self.copy_files(row, bot, plans).await;
+        if results.iter().any(|(_, result)| matches!(result, Err(CopyError::Fetch(FetchError::Expired { .. })))) {
+            results = match self.renew(row, bot).await {
+                Renewed::Urls(urls) => self.copy_again(row, bot, results, &urls).await,
+                Renewed::Instead(sight) => return Some(sight),
+                Renewed::Stopped => return None,
+            };
+        }
+        let mut kept = Vec::new();
+        let mut worst: Option<Sight> = None;
+        for (plan, result) in results {
+            match result {
+                Ok(recording) => kept.push(recording),
+                Err(CopyError::Stopped) => return None,
+                Err(error) => worst = Some(milder(worst, self.judge(&plan, error))),
+            }
+        }
+        match worst {
+            Some(sight) => Some(sight),
+            None => self.seal(row, bot, &kept).await,
+        }
+    }
+
+    async fn plan(&self, row: &Row, files: Vec<SourceFile>) -> Result<Vec<Plan>, Sight> {
+        let records = self.desk.known(&row.session_id).await.map_err(|error| Sight {
+            seen: Seen::Trouble { at_least: Duration::ZERO },
+            trouble: Some((Stage::Queue, error.to_string())),
+        })?;
+        let known: BTreeMap<Sha256Text, Known> = records.iter().filter_map(|record| self.known(record)).collect();
+        let sources: Vec<Sha256> = files.iter().map(|file| Sha256::of(file.url.path().as_bytes())).collect();
+        let named: Vec<_> = files.iter().zip(&sources).map(|(file, path)| Named { name: &file.name, path }).collect();
+        let names = distinct_names(&named);
+        let parts = self.parts(row);
+        let plan = |(place, ((file, source), name)): (usize, ((SourceFile, Sha256), String))| {
+            let known = known.get(&source.to_string()).cloned();
+            let sound = known.as_ref().filter(|known| known.facts.suspect.is_none());
+            let key = match sound {
+                Some(known) => known.key.clone(),
+                None => self.template.key(parts, &name).map_err(|error| Sight {
+                    seen: Seen::Failure { not_found: false },
+                    trouble: Some((Stage::Upload, format!("the key of a file would not do: {error}"))),
+                })?,
+            };
+            Ok(Plan { place, file, source, key, known })
+        };
+        files.into_iter().zip(sources).zip(names).enumerate().map(plan).collect()
+    }
+
+    fn parts<'a>(&self, row: &'a Row) -> KeyParts<'a> {
+        KeyParts {
+            bot: &row.bot,
+            date: row.session_id.started_at().unwrap_or(row.enqueued_at),
+            session_id: &row.session_id,
+        }
+    }
+
+    async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<(Plan, Result<Recording, CopyError>)> {
+        let side_by_side = plans.len().clamp(1, FILES_AT_ONCE);
+        stream::iter(plans)
+            .map(|plan| async move {
+                let result = self.copy_file(row, bot, &plan).await;
+                (plan, result)
+            })
+            .buffered(side_by_side)
+            .collect()
+            .await
+    }
+
+    /// Tries those again whose URL ran out.
+    async fn copy_again(
+        &self,
+        row: &Row,
+        bot: &Bot,
+        results: Vec<(Plan, Result<Recording, CopyError>)>,
+        urls: &BTreeMap<Sha256Text, SignedUrl>,
+    ) -> Vec<(Plan, Result<Recording, CopyError>)> {
+        let (expired, mut settled): (Vec<_>, Vec<_>) = results
+            .into_iter()
+            .partition(|(_, result)| matches!(result, Err(CopyError::Fetch(FetchError::Expired { .. }))));
+        let mut plans = Vec::new();
+        for (mut plan, result) in expired {
+            match urls.get(&plan.source.to_string()) {
+                Some(url) => {
+                    plan.file.url = url.clone();
+                    plans.push(plan);
+                }
+                // Kore no longer lists it; the error stands.
+                None => settled.push((plan, result)),
+            }
+        }
+        settled.extend(self.copy_files(row, bot, plans).await);
+        settled.sort_by_key(|(plan, _)| plan.place);
+        settled
+    }
+
+    async fn renew(&self, row: &Row, bot: &Bot) -> Renewed {
+        let answer = match self.ask(row, bot, None).await {
+            Asked::Answer(answer) => answer,
+            Asked::Sight(sight) => return Renewed::Instead(sight),
+            Asked::Paused(error) => {
+                let seen = Seen::Trouble { at_least: Duration::ZERO };
+                return Renewed::Instead(Sight { seen, trouble: Some((Stage::Poll, error)) });
+            }
+            Asked::Released => return Renewed::Stopped,
+        };
+        if answer.status.kind() != StatusKind::Success {
+            let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
+            return Renewed::Instead(Sight { seen, trouble: None });
+        }
+        let by_source = |file: SourceFile| (Sha256::of(file.url.path().as_bytes()).to_string(), file.url);
+        Renewed::Urls(answer.recordings.into_iter().map(by_source).collect())
+    }
+
+    async fn copy_file(&self, row: &Row, bot: &Bot, plan: &Plan) -> Result<Recording, CopyError> {
+        if let Some(known) = &plan.known
+            && let Some(verified) = self.archive.still_there(&known.key, &known.receipt).await?
+        {
+            self.tell(self.pauses.resume(&What::Bucket));
+            return Ok(self.recording(row, plan, known.key.clone(), verified, known.facts.clone()));
+        }
+        let _permit = self.transfers.acquire().await.expect("this semaphore is never closed");
+        let began = self.clock.elapsed();
+        self.metrics.in_flight(1.0);
+        let _landing = Landing(self);
+        let job = FileJob {
+            vendor: &*bot.vendor,
+            url: &plan.file.url,
+            key: &plan.key,
+            session_id: row.session_id.as_str(),
+            bot: &row.bot,
+            accepts_odd: row.history.odd_bodies + 1 >= ODD_BODY_TRIES,
+        };
+        let kept = self.archive.keep(&job).await?;
+        let took = self.clock.elapsed().saturating_sub(began);
+        self.tell(self.pauses.resume(&What::Bucket));
+        Ok(self.landed(row, plan, kept, took))
+    }
+
+    /// A file is proven: into the log, the metrics and the queue.
+    fn landed(&self, row: &Row, plan: &Plan, kept: Kept, took: Duration) -> Recording {
+        let suspect = kept.inspection.doubt.as_ref().map(ToString::to_string);
+        let bytes = kept.verified.receipt().bytes;
+        tracing::info!(
+            session.id = %row.session_id, bot = row.bot, key = %kept.key, bytes, seconds = took.as_secs_f64(),
+            content_type = kept.inspection.content_type, adopted = kept.adopted, suspect, "archived a file"
+        );
+        if kept.beside {
+            tracing::warn!(session.id = %row.session_id, key = %plan.key, beside = %kept.key, "other bytes stand under this key; the file went beside them");
+            let detail = json!({ "key": plan.key.as_str(), "beside": kept.key.as_str() });
+            self.event(row, "conflict", detail);
+        }
+        self.metrics.transferred(took);
+        if suspect.is_none() {
+            self.metrics.archived(&row.bot, bytes);
+        }
+        let facts = Facts {
+            content_type: kept.inspection.content_type.to_owned(),
+            suspect,
+            duration_seconds: kept.inspection.duration_seconds,
+            channels: kept.inspection.channels,
+            sample_rate: kept.inspection.sample_rate,
+        };
+        let recording = self.recording(row, plan, kept.key, kept.verified, facts);
+        // Committed before the row's end, because the writer keeps the order.
+        drop(self.writer.submit(Write::Archived(Box::new(recording.clone()))));
+        recording
+    }
+
+    fn event(&self, row: &Row, kind: &'static str, detail: serde_json::Value) {
+        let session_id = row.session_id.as_str().to_owned();
+        drop(self.writer.submit(Write::Event { session_id, kind, detail }));
+    }
+
+    fn recording(
+        &self,
+        row: &Row,
+        plan: &Plan,
+        key: ObjectKey,
+        verified: crate::receipt::Verified,
+        facts: Facts,
+    ) -> Recording {
+        Recording {
+            session_id: row.session_id.clone(),
+            file_name: plan.file.name.chars().take(LONGEST_FILE_NAME).collect(),
+            source: plan.source,
+            bucket: self.bucket.clone(),
+            key,
+            verified,
+            facts,
+            archived_at: self.clock.now(),
+        }
+    }
+
+    /// Everything is proven: the sidecar goes last.
+    async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording]) -> Option<Sight> {
+        let sidecar = Sidecar {
+            schema: SCHEMA,
+            session_id: row.session_id.as_str().to_owned(),
+            bot: row.bot.clone(),
+            bot_id: bot.bot_id.clone(),
+            session_started_at: row.session_id.started_at().unwrap_or(row.enqueued_at),
+            archived_at: self.clock.now(),
+            archiver_version: env!("CARGO_PKG_VERSION"),
+            metadata: row.metadata.clone().unwrap_or_default(),
+            recordings: recordings.iter().map(listed).collect(),
+        };
+        let suspect = recordings.iter().any(|recording| recording.facts.suspect.is_some());
+        match self.archive.keep_sidecar(&self.template, self.parts(row), &sidecar).await {
+            Ok(_) => {
+                self.tell(self.pauses.resume(&What::Bucket));
+                Some(Sight { seen: Seen::Archived { suspect }, trouble: None })
+            }
+            Err(CopyError::Stopped) => None,
+            Err(error) => Some(self.judge_named("session.json", error)),
+        }
+    }
+
+    fn judge(&self, plan: &Plan, error: CopyError) -> Sight {
+        self.judge_named(&plan.file.name.chars().take(100).collect::<String>().escape_debug().to_string(), error)
+    }
+
+    /// Whose error it is, and what follows for the row.
+    fn judge_named(&self, name: &str, error: CopyError) -> Sight {
+        let text = format!("{name}: {error}");
+        let trouble = |at_least| Seen::Trouble { at_least };
+        let (seen, stage) = match &error {
+            CopyError::Fetch(FetchError::Expired { code, .. }) => {
+                (Seen::Failure { not_found: *code == Some(404) }, Stage::Download)
+            }
+            CopyError::Fetch(FetchError::HostRefused { .. }) => (Seen::HostRefused, Stage::Download),
+            CopyError::Fetch(FetchError::TooLarge { .. }) => (Seen::TooLarge, Stage::Download),
+            CopyError::Fetch(FetchError::Unreachable { retry_after, .. }) => {
+                (trouble(retry_after.unwrap_or_default()), Stage::Download)
+            }
+            CopyError::Fetch(FetchError::Refused { .. }) => (Seen::Failure { not_found: false }, Stage::Download),
+            CopyError::Odd(_) => (Seen::OddBody, Stage::Download),
+            CopyError::Key(_) | CopyError::Unsettled(_) => (Seen::Failure { not_found: false }, Stage::Upload),
+            CopyError::Store(store) => (trouble(self.pause_bucket(store_reason(store), &text)), Stage::Upload),
+            CopyError::Mismatch { .. } => (trouble(self.pause_bucket("mismatch", &text)), Stage::Verify),
+            CopyError::Stopped => (trouble(Duration::ZERO), Stage::Upload),
+        };
+        self.metrics.failed(stage);
+        Sight { seen, trouble: Some((stage, text)) }
+    }
+
+    /// Pauses uploads; says for how long.
+    fn pause_bucket(&self, reason: &'static str, message: &str) -> Duration {
+        self.tell(self.pauses.pause(&What::Bucket, reason, message, None));
+        match self.pauses.gate(&What::Bucket) {
+            Gate::Closed(wait) => wait,
+            Gate::Open | Gate::Probe => Duration::ZERO,
+        }
+    }
+
+    fn known(&self, record: &Record) -> Option<(Sha256Text, Known)> {
+        let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
+        if text("bucket")? != self.bucket {
+            return None;
+        }
+        let receipt = Receipt {
+            bytes: record.get("bytes")?.as_u64()?,
+            sha256: Sha256::from_hex(&text("sha256")?)?,
+            crc64nvme: Crc64Nvme::from_base64(&text("crc64nvme")?)?,
+            crc32: None,
+        };
+        let facts = Facts {
+            content_type: text("content_type")?,
+            suspect: text("suspect"),
+            duration_seconds: record.get("duration_seconds").and_then(serde_json::Value::as_f64),
+            channels: record.get("channels").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
+            sample_rate: record.get("sample_rate").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
+        };
+        Some((text("source")?, Known { key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
+    }
+}
+
+/// Files of one session that are copied side by side; `transfer.concurrency` bounds all of them together.
+const FILES_AT_ONCE: usize = 8;
+/// Of Kore's file name in the table and the sidecar.
+const LONGEST_FILE_NAME: usize = 1000;
+
+/// Counts a transfer out, however it ends.
+struct Landing<'a>(&'a Journeys);
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.in_flight(-1.0);
+    }
+}
+
+fn store_reason(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Setup { reason, .. } => reason,
+        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Corrupted(_) => "corrupted",
+        StoreError::Exists(_) | StoreError::UploadLost(_) => "conflict",
+    }
+}
+
+/// The sight that is milder for the row; of two alike the first.
+fn milder(one: Option<Sight>, other: Sight) -> Sight {
+    let severity = |seen: &Seen| match seen {
+        Seen::Trouble { .. } => 0,
+        Seen::HostRefused => 1,
+        Seen::OddBody => 2,
+        Seen::Failure { .. } => 3,
+        Seen::TooLarge => 4,
+        Seen::Status(..) | Seen::Archived { .. } => 5,
+    };
+    match one {
+        Some(one) if severity(&one.seen) <= severity(&other.seen) => one,
+        _ => other,
+    }
+}
+
+fn listed(recording: &Recording) -> SidecarRecording {
+    let receipt = recording.verified.receipt();
+    SidecarRecording {
+        file_name: recording.file_name.clone(),
+        key: recording.key.as_str().to_owned(),
+        bytes: receipt.bytes,
+        sha256: receipt.sha256.to_string(),
+        crc64nvme: receipt.crc64nvme.to_string(),
+        content_type: recording.facts.content_type.clone(),
+        duration_seconds: recording.facts.duration_seconds,
+        channels: recording.facts.channels,
+        sample_rate: recording.facts.sample_rate,
+        suspect: recording.facts.suspect.clone(),
+    }
+}

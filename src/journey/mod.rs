@@ -1,0 +1,397 @@
+//! ONE session: ask, decide, copy, prove, record.
+//!
+//! A [`Journey`] is one attempt at one row. It observes through the edges (vendor, archive), lets [`decide`] choose,
+//! and ends in one [`Write`] for the queue, or in none: then the row is given back as it was, because the daemon is
+//! stopping or a pause began meanwhile. Each step may run twice; a crash between any two of them costs a repetition.
+//!
+//! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
+//! concern; a row that met one keeps its place in the line (a pause of its bot) or waits by `poll.error`.
+//!
+//! `copy` brings a session's files into the bucket.
+
+mod copy;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::Archive;
+use crate::clock::Clock;
+use crate::config::PollSettings;
+use crate::decide::{Next, Seen, decide};
+use crate::key::KeyTemplate;
+use crate::kore::{Answer, PollError, Vendor};
+use crate::metrics::{Metrics, Outcome, Stage};
+use crate::pause::{Change, Gate, Pauses, What};
+use crate::queue::writer::Note;
+use crate::queue::{Claimed, Desk, Row, Write, Writer};
+use crate::session::{Reason, Status, StatusKind};
+
+/// A bot as the journey needs it.
+#[derive(Clone, Debug)]
+pub struct Bot {
+    /// Its way to Kore.
+    pub vendor: Arc<dyn Vendor>,
+    /// Kore's id of it, for sidecars.
+    pub bot_id: String,
+    /// All bots of its account: a rate limit concerns every one of them.
+    pub account: Vec<String>,
+    /// Who waits for the account's turn.
+    pub line: Arc<Line>,
+}
+
+/// The line before an account's budget: how long it may be, and how long it is.
+#[derive(Debug)]
+pub struct Line {
+    most: usize,
+    waiting: AtomicUsize,
+    moved: Arc<Notify>,
+}
+
+impl Line {
+    /// A line for an account with so many requests a minute: about as long as what a second serves, so that a row of
+    /// higher priority that comes later is not far behind. `moved` is told whenever somebody leaves it.
+    #[must_use]
+    pub fn new(requests_per_minute: u32, moved: Arc<Notify>) -> Self {
+        let most = 1 + usize::try_from(requests_per_minute / 60).unwrap_or(usize::MAX - 1);
+        Self { most, waiting: AtomicUsize::new(0), moved }
+    }
+
+    /// How many more it takes.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.most.saturating_sub(self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// Joins the line; dropping the place leaves it.
+    #[must_use]
+    pub fn join(self: &Arc<Self>) -> Place {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::clone(self))
+    }
+}
+
+/// A place in a [`Line`].
+#[derive(Debug)]
+pub struct Place(Arc<Line>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.moved.notify_one();
+    }
+}
+
+/// What all journeys share.
+#[derive(Clone)]
+pub struct Journeys {
+    /// `[bots.NAME]`
+    pub bots: Arc<BTreeMap<String, Bot>>,
+    /// `[poll]`
+    pub policy: Arc<PollSettings>,
+    /// `bucket.key_template`
+    pub template: KeyTemplate,
+    /// `bucket.name`
+    pub bucket: String,
+    /// The bucket.
+    pub archive: Archive,
+    /// Sessions asked about at once.
+    pub polls: Arc<Semaphore>,
+    /// Files copied at once.
+    pub transfers: Arc<Semaphore>,
+    /// What waits for somebody else.
+    pub pauses: Pauses,
+    /// The one writer.
+    pub writer: Writer,
+    /// Lists of what is known.
+    pub desk: Arc<Desk>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Random numbers in 0..1, for jitter.
+    pub draw: fn() -> f64,
+    /// No new request once this is cancelled.
+    pub stop: CancellationToken,
+}
+
+impl fmt::Debug for Journeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journeys").field("bots", &self.bots.keys()).finish_non_exhaustive()
+    }
+}
+
+/// What an attempt saw, before anything is decided.
+struct Sight {
+    seen: Seen,
+    /// What went wrong, if something did.
+    trouble: Option<(Stage, String)>,
+}
+
+/// What came of asking.
+enum Asked {
+    /// Kore said something.
+    Answer(Answer),
+    /// It did not, and what that means for the row.
+    Sight(Sight),
+    /// The bot is paused, for a reason that is nobody's fault: the row keeps its place.
+    Paused(String),
+    /// The daemon is stopping, or the bot was paused meanwhile.
+    Released,
+}
+
+impl Journeys {
+    /// The place that a row needs before it starts, or none if it will not ask Kore.
+    #[must_use]
+    pub fn join_line(&self, claimed: &Claimed) -> Option<Place> {
+        let Claimed::Row(row) = claimed else { return None };
+        self.bots.get(&row.bot).map(|bot| bot.line.join())
+    }
+
+    /// Makes one attempt at a row. `None`: it is given back as it was.
+    pub async fn travel(&self, claimed: &Claimed, place: Option<Place>) -> Option<Write> {
+        match claimed {
+            Claimed::Row(row) => self.attempt(row, place).await,
+            Claimed::Invalid { lease, bot, why } => {
+                tracing::warn!(session.id = lease.label(), bot = ?bot, why, "a row that is no row of ours; refused");
+                self.metrics.finished(bot, Reason::InvalidRow);
+                Some(Write::Refuses { lease: lease.clone(), why: why.clone(), at: self.clock.now() })
+            }
+        }
+    }
+
+    async fn attempt(&self, row: &Row, place: Option<Place>) -> Option<Write> {
+        let Some(bot) = self.bots.get(&row.bot) else {
+            let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
+            return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error))));
+        };
+        self.mention_hint(row);
+        match self.ask(row, bot, place).await {
+            Asked::Answer(answer) => self.act_on(row, bot, answer).await,
+            Asked::Sight(sight) => Some(self.conclude(row, None, sight)),
+            Asked::Paused(error) => Some(self.keeps_its_place(row, error)),
+            Asked::Released => None,
+        }
+    }
+
+    /// Asks Kore, when it is this account's turn and the bot is not paused by then.
+    async fn ask(&self, row: &Row, bot: &Bot, place: Option<Place>) -> Asked {
+        let what = What::Bot(row.bot.clone());
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Asked::Released,
+            () = bot.vendor.turn() => drop(place),
+        }
+        if let Gate::Closed(_) = self.pauses.enter(&what) {
+            return Asked::Released;
+        }
+        let permit = self.polls.acquire().await.expect("this semaphore is never closed");
+        let answer = bot.vendor.poll(&row.session_id).await;
+        drop(permit);
+        match answer {
+            Ok(answer) => {
+                self.metrics.polled(&row.bot, outcome(answer.status.kind()));
+                self.tell(self.pauses.resume(&what));
+                Asked::Answer(answer)
+            }
+            Err(error) => self.refused(row, bot, error),
+        }
+    }
+
+    fn refused(&self, row: &Row, bot: &Bot, error: PollError) -> Asked {
+        self.metrics.failed(Stage::Poll);
+        self.metrics.polled(&row.bot, poll_outcome(&error));
+        let what = What::Bot(row.bot.clone());
+        let sight = |seen, message| Asked::Sight(Sight { seen, trouble: Some((Stage::Poll, message)) });
+        match error {
+            PollError::RateLimited { retry_after, message } => {
+                for name in &bot.account {
+                    self.tell(self.pauses.pause(&What::Bot(name.clone()), "rate_limited", &message, retry_after));
+                }
+                Asked::Paused(message)
+            }
+            PollError::Unauthorized { message } => {
+                self.tell(self.pauses.pause(&what, "unauthorized", &message, None));
+                Asked::Paused(message)
+            }
+            // Whether the token is right was not found out.
+            PollError::Unreachable { message } => {
+                self.pauses.give_up_probe(&what);
+                sight(Seen::Trouble { at_least: std::time::Duration::ZERO }, message)
+            }
+            PollError::NotFound { message } => {
+                self.tell(self.pauses.resume(&what));
+                sight(Seen::Failure { not_found: true }, message)
+            }
+            PollError::Refused { message } => {
+                self.tell(self.pauses.resume(&what));
+                sight(Seen::Failure { not_found: false }, message)
+            }
+        }
+    }
+
+    /// What Kore said leads to a wait, to an end, or to copying.
+    async fn act_on(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Write> {
+        self.mention_oddities(row, &answer);
+        let ready_at = self.clock.elapsed();
+        let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
+        let step = decide(&self.policy, &row.history, seen, self.clock.now(), (self.draw)());
+        let status = answer.status.clone();
+        if step.next != Next::Copy {
+            return Some(self.record(row, Some(&status), Sight { seen, trouble: None }, step));
+        }
+        let row = Row { history: step.history, ..row.clone() };
+        let sight = self.copy(&row, bot, answer).await?;
+        if matches!(sight.seen, Seen::Archived { .. }) {
+            self.metrics.ready_to_archived(self.clock.elapsed().saturating_sub(ready_at));
+        }
+        Some(self.conclude(&row, Some(&status), sight))
+    }
+
+    fn conclude(&self, row: &Row, status: Option<&Status>, sight: Sight) -> Write {
+        let step = decide(&self.policy, &row.history, sight.seen, self.clock.now(), (self.draw)());
+        self.record(row, status, sight, step)
+    }
+
+    /// The one place where an attempt's outcome is logged and turned into a write.
+    fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: crate::decide::Step) -> Write {
+        let said = status.map_or("", Status::as_str);
+        let charged = step.history.failures > row.history.failures;
+        let note = sight.trouble.as_ref().map(|(stage, error)| Note::new(stage.as_str(), charged, error));
+        let kore_status = status.map(|status| status.as_str().to_owned());
+        let (id, bot) = (row.session_id.as_str(), row.bot.as_str());
+        match step.next {
+            Next::Wait(at) => {
+                match &sight.trouble {
+                    Some((stage, error)) => tracing::warn!(
+                        session.id = id, bot, kore.status = ?said, stage = stage.as_str(), error, charged,
+                        failures = step.history.failures, next_poll_at = %at, "attempt failed; tried again later"
+                    ),
+                    None => tracing::info!(
+                        session.id = id, bot, kore.status = ?said, polls = step.history.polls, next_poll_at = %at, "not ready"
+                    ),
+                }
+                let lease = row.lease.clone();
+                Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }
+            }
+            Next::Finish(reason) => {
+                let row = Row { history: step.history, ..row.clone() };
+                self.finish(&row, status, reason, sight.trouble)
+            }
+            Next::Copy => unreachable!("a status that leads to copying is acted on, not recorded"),
+        }
+    }
+
+    fn finish(&self, row: &Row, status: Option<&Status>, reason: Reason, trouble: Option<(Stage, String)>) -> Write {
+        let (id, bot, state, polls) =
+            (row.session_id.as_str(), row.bot.as_str(), reason.state().as_str(), row.history.polls);
+        let said = status.map_or("", Status::as_str);
+        let error = trouble.as_ref().map_or("", |(_, error)| error.as_str());
+        match reason {
+            Reason::Archived => {
+                tracing::info!(session.id = id, bot, state, reason = reason.as_str(), polls, "finished")
+            }
+            _ => tracing::warn!(
+                session.id = id, bot, state, reason = reason.as_str(), polls, kore.status = ?said, error, "finished"
+            ),
+        }
+        self.metrics.finished(&row.bot, reason);
+        Write::Finishes {
+            lease: row.lease.clone(),
+            history: row.history.clone(),
+            kore_status: status.map(|status| status.as_str().to_owned()),
+            reason,
+            at: self.clock.now(),
+            note: trouble.map(|(stage, error)| Note::new(stage.as_str(), false, &error)),
+        }
+    }
+
+    /// The error is noted; nothing else about the row changes.
+    fn keeps_its_place(&self, row: &Row, error: String) -> Write {
+        Write::Waits {
+            lease: row.lease.clone(),
+            history: row.history.clone(),
+            kore_status: None,
+            next_poll_at: row.due_at,
+            note: Some(Note::new(Stage::Poll.as_str(), false, &error)),
+        }
+    }
+
+    /// A task that panicked: that row waits like one that failed, the others go on.
+    #[must_use]
+    pub fn after_panic(&self, claimed: &Claimed) -> Option<Write> {
+        match claimed {
+            Claimed::Row(row) => {
+                let error = "working on this row failed inside the daemon; please report it with its log".to_owned();
+                let sight = Sight { seen: Seen::Failure { not_found: false }, trouble: Some((Stage::Poll, error)) };
+                Some(self.conclude(row, None, sight))
+            }
+            Claimed::Invalid { .. } => None,
+        }
+    }
+
+    /// Tells log, table and metric of a pause that began or ended.
+    pub fn tell(&self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::Paused(pause)) => {
+                tracing::warn!(what = pause.what, reason = pause.reason, error = pause.message, until = %pause.until, "paused");
+                self.metrics.paused(&pause.what, pause.reason, true);
+                drop(self.writer.submit(Write::Paused(pause)));
+            }
+            Some(Change::Resumed(what, reason)) => {
+                tracing::info!(what, reason, "going on");
+                self.metrics.paused(&what, reason, false);
+                drop(self.writer.submit(Write::Resumed { what }));
+            }
+        }
+    }
+
+    /// A hint that cannot be used is mentioned once.
+    fn mention_hint(&self, row: &Row) {
+        let is_first_look = row.history.polls == 0 && row.history.failures == 0 && row.history.error_step == 0;
+        if let Some(hint) = row.unusable_hint.as_deref().filter(|_| is_first_look) {
+            tracing::warn!(session.id = %row.session_id, call_ended_at = ?hint, "no time, or in the future; ignored");
+            let detail = json!({ "call_ended_at": hint });
+            let session_id = row.session_id.as_str().to_owned();
+            drop(self.writer.submit(Write::Event { session_id, kind: "call_ended_at_ignored", detail }));
+        }
+    }
+
+    fn mention_oddities(&self, row: &Row, answer: &Answer) {
+        let is_new = row.kore_status.as_deref() != Some(answer.status.as_str());
+        match answer.status.kind() {
+            StatusKind::Other if is_new => {
+                tracing::warn!(session.id = %row.session_id, bot = row.bot, kore.status = ?answer.status.as_str(), "a status that is not known; waiting as for media_in_progress");
+            }
+            StatusKind::Success if answer.recordings.is_empty() => {
+                tracing::warn!(session.id = %row.session_id, bot = row.bot, "success without recordings; waiting as for media_in_progress");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn outcome(status: StatusKind) -> Outcome {
+    match status {
+        StatusKind::Success => Outcome::Success,
+        StatusKind::CallInProgress => Outcome::CallInProgress,
+        StatusKind::MediaInProgress => Outcome::MediaInProgress,
+        StatusKind::Unavailable | StatusKind::TooShort | StatusKind::RecordingDisabled => Outcome::Unavailable,
+        StatusKind::Failed => Outcome::Failed,
+        StatusKind::KoreRetrying | StatusKind::Other => Outcome::OtherStatus,
+    }
+}
+
+fn poll_outcome(error: &PollError) -> Outcome {
+    match error {
+        PollError::RateLimited { .. } => Outcome::RateLimited,
+        PollError::Unauthorized { .. } => Outcome::Unauthorized,
+        PollError::Unreachable { .. } | PollError::NotFound { .. } | PollError::Refused { .. } => Outcome::Error,
+    }
+}

@@ -1,0 +1,66 @@
+//! What went wrong inside `reqwest`, told without the URL.
+//!
+//! `reqwest::Error` prints the whole URL, signature included, in `Display` and in `Debug`: nothing outside this module
+//! formats one. What the caller needs to tell apart is in [`Fault`]; the words for people are in [`describe`].
+
+use std::error::Error;
+use std::io;
+
+use super::resolver::NotPublic;
+use super::words::plain;
+
+/// How much of an error's chain is told.
+const LONGEST_DESCRIPTION: usize = 200;
+
+/// The kinds of failure that are treated differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The resolver found no public address.
+    NotPublic,
+    /// `Content-Length` is larger than HTTP libraries count, or the head has over a thousand lines or 400 kB.
+    BeyondCounting,
+    /// What came is not HTTP.
+    NotHttp,
+    /// The connection was closed in good order before the promised end.
+    EndedShort,
+    /// Reset, refused, timed out, TLS, DNS.
+    Broken,
+}
+
+/// Sorts an error by what lies at its bottom.
+pub(crate) fn fault(error: &reqwest::Error) -> Fault {
+    causes(error).find_map(known).unwrap_or(Fault::Broken)
+}
+
+fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {
+    if cause.is::<NotPublic>() {
+        return Some(Fault::NotPublic);
+    }
+    if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
+        return match hyper {
+            hyper if hyper.is_parse_too_large() => Some(Fault::BeyondCounting),
+            hyper if hyper.is_parse() => Some(Fault::NotHttp),
+            _ => None,
+        };
+    }
+    let io = cause.downcast_ref::<io::Error>()?;
+    // TLS reports a connection that was cut without its goodbye by the same kind.
+    let goodbye_missing = io.to_string().contains("close_notify");
+    (io.kind() == io::ErrorKind::UnexpectedEof && !goodbye_missing).then_some(Fault::EndedShort)
+}
+
+/// What happened, in the words of the libraries, outermost first, each once.
+pub(crate) fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut told: Vec<String> = Vec::new();
+    for words in std::iter::once(error.to_string()).chain(causes(&error).map(ToString::to_string)) {
+        if !told.iter().any(|earlier| earlier.contains(&words)) {
+            told.push(words);
+        }
+    }
+    plain(&told.join(": "), LONGEST_DESCRIPTION)
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (**cause).source())
+}

@@ -1,0 +1,319 @@
+//! What people's commands need of the queue: enqueue, look, send back.
+//!
+//! Each command has a connection of its own, and takes no lock beyond a short write transaction, so that it works
+//! beside a running daemon. The daemon's own pages and metrics read through one of these as well.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Column as _, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
+use tokio::sync::Mutex;
+
+use super::claim::count_due;
+use super::file::{connect, create_folder, create_if_missing};
+use super::{QueueError, lock};
+use crate::clock::Timestamp;
+use crate::session::{Reason, SessionId, State};
+
+/// A connection for people.
+#[derive(Debug)]
+pub struct Desk {
+    path: PathBuf,
+    connection: Mutex<SqliteConnection>,
+}
+
+/// What one wants to have archived.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// `[bots.NAME]`
+    pub bot: String,
+    /// Higher goes first.
+    pub priority: i64,
+    /// When the calls ended, if one knows.
+    pub call_ended_at: Option<Timestamp>,
+    /// A JSON object for the sidecars.
+    pub metadata: Option<String>,
+}
+
+/// One line of `queue_overview`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Overview {
+    /// The state.
+    pub state: String,
+    /// How many rows are in it.
+    pub sessions: i64,
+    /// The oldest of them.
+    pub oldest_enqueued_at: Option<String>,
+    /// Pending ones: when the next is due.
+    pub next_due_at: Option<String>,
+}
+
+/// Which rows `retry` sends back.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// These.
+    Ids(Vec<SessionId>),
+    /// All in this state.
+    State(State),
+}
+
+/// A row as an object whose keys are the columns.
+pub type Record = Map<String, Value>;
+
+/// The columns of `sessions` that CONTRACT section 2 names.
+const SESSION_COLUMNS: &str = "session_id, bot, priority, call_ended_at, metadata, enqueued_at, state, kore_status, \
+    next_poll_at, polls, failures, reason, last_error, finished_at";
+/// And those of `recordings`.
+const RECORDING_COLUMNS: &str = "session_id, file_name, bucket, key, bytes, sha256, crc64nvme, etag, version_id, content_type, suspect, archived_at";
+
+impl Desk {
+    /// Opens an existing queue.
+    ///
+    /// # Errors
+    /// [`QueueError::NotUsable`], also if there is none: only `run` and `enqueue` create one.
+    pub async fn open(path: &Path) -> Result<Self, QueueError> {
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connect(path).await?) })
+    }
+
+    /// Opens the queue, and creates it first if there is none.
+    ///
+    /// # Errors
+    /// [`QueueError::NotUsable`]
+    pub async fn open_or_create(path: &Path) -> Result<Self, QueueError> {
+        create_folder(path)?;
+        create_if_missing(path).await?;
+        Self::open(path).await
+    }
+
+    /// Inserts what is not there yet, in one transaction; says how many were new.
+    ///
+    /// # Errors
+    /// [`QueueError`]; nothing is inserted then.
+    pub async fn enqueue(&self, ids: &[SessionId], order: &Order) -> Result<u64, QueueError> {
+        self.write(async |connection| {
+            let mut new = 0;
+            for id in ids {
+                // OR IGNORE would also hide a broken CHECK; only the id's own conflict is meant.
+                new += sqlx::query(
+                    "INSERT INTO sessions (session_id, bot, priority, call_ended_at, metadata) \
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (session_id) DO NOTHING",
+                )
+                .bind(id.as_str())
+                .bind(&order.bot)
+                .bind(order.priority)
+                .bind(order.call_ended_at.map(|at| at.to_string()))
+                .bind(&order.metadata)
+                .execute(&mut *connection)
+                .await?
+                .rows_affected();
+            }
+            Ok(new)
+        })
+        .await
+    }
+
+    /// Sends rows back to `pending`; says which of the ids, or how many of the state, were.
+    ///
+    /// # Errors
+    /// [`QueueError`]; nothing is changed then.
+    pub async fn retry(&self, which: &Selection, reason: Option<Reason>) -> Result<u64, QueueError> {
+        let reason = reason.map(Reason::as_str);
+        self.write(async |connection| {
+            let sql = "UPDATE sessions SET state = 'pending' WHERE state = ?1 AND (?2 IS NULL OR reason = ?2)";
+            match which {
+                Selection::State(state) => {
+                    let changed = sqlx::query(sql).bind(state.as_str()).bind(reason).execute(connection).await?;
+                    Ok(changed.rows_affected())
+                }
+                Selection::Ids(ids) => retry_ids(connection, ids, reason).await,
+            }
+        })
+        .await
+    }
+
+    async fn write<T>(
+        &self,
+        work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, QueueError> {
+        let mut connection = self.connection.lock().await;
+        let written = async {
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            let value = work(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(value)
+        };
+        written.await.map_err(|error| QueueError::from_sqlx(&self.path, &error))
+    }
+
+    /// A line a state; states without rows are left out.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn overview(&self) -> Result<Vec<Overview>, QueueError> {
+        let rows =
+            self.read("SELECT state, sessions, oldest_enqueued_at, next_due_at FROM queue_overview", &[]).await?;
+        let text = |row: &Record, column: &str| row[column].as_str().map(ToOwned::to_owned);
+        let overview = rows.iter().map(|row| Overview {
+            state: text(row, "state").unwrap_or_default(),
+            sessions: row["sessions"].as_i64().unwrap_or_default(),
+            oldest_enqueued_at: text(row, "oldest_enqueued_at"),
+            next_due_at: text(row, "next_due_at"),
+        });
+        Ok(overview.collect())
+    }
+
+    /// How many rows are in each state, by an index alone.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn counts(&self) -> Result<Vec<(String, i64, Option<String>)>, QueueError> {
+        let sql = "SELECT state, COUNT(*) AS sessions, MIN(enqueued_at) AS oldest FROM sessions GROUP BY state";
+        let rows = self.read(sql, &[]).await?;
+        let count = |row: &Record| {
+            let state = row["state"].as_str().unwrap_or_default().to_owned();
+            (state, row["sessions"].as_i64().unwrap_or_default(), row["oldest"].as_str().map(ToOwned::to_owned))
+        };
+        Ok(rows.iter().map(count).collect())
+    }
+
+    /// How many pending rows are due, counted up to `most`.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn due(&self, now: Timestamp, most: i64) -> Result<i64, QueueError> {
+        let mut connection = self.connection.lock().await;
+        count_due(&mut connection, now, most).await.map_err(|error| QueueError::from_sqlx(&self.path, &error))
+    }
+
+    /// The newest rows that need a person.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn newest_in_need(&self, most: u32) -> Result<Vec<Record>, QueueError> {
+        let sql = format!(
+            "SELECT {SESSION_COLUMNS} FROM sessions WHERE state IN ('suspect', 'failed') \
+             ORDER BY finished_at DESC LIMIT CAST(?1 AS INTEGER)"
+        );
+        self.read(&sql, &[&most.to_string()]).await
+    }
+
+    /// The pauses that the daemon noted.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn pauses(&self) -> Result<Vec<Record>, QueueError> {
+        self.read("SELECT what, reason, message, since, until FROM pauses ORDER BY what", &[]).await
+    }
+
+    /// One row; `None` if there is none of that id.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn session(&self, id: &str) -> Result<Option<Record>, QueueError> {
+        let sql = format!("SELECT {SESSION_COLUMNS} FROM sessions WHERE session_id = ?1");
+        Ok(self.read(&sql, &[id]).await?.pop())
+    }
+
+    /// What of a session is in the bucket.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn recordings(&self, id: &str) -> Result<Vec<Record>, QueueError> {
+        let sql = format!("SELECT {RECORDING_COLUMNS} FROM recordings WHERE session_id = ?1 ORDER BY archived_at, key");
+        self.read(&sql, &[id]).await
+    }
+
+    /// What happened to a row, oldest first.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn events(&self, id: &str) -> Result<Vec<Record>, QueueError> {
+        self.read("SELECT session_id, at, kind, detail FROM events WHERE session_id = ?1 ORDER BY id", &[id]).await
+    }
+
+    /// What of a session is known to be in the bucket, with what the daemon alone keeps.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn known(&self, id: &SessionId) -> Result<Vec<Record>, QueueError> {
+        let sql = format!(
+            "SELECT {RECORDING_COLUMNS}, source, duration_seconds, channels, sample_rate FROM recordings \
+             WHERE session_id = ?1 ORDER BY archived_at, key"
+        );
+        self.read(&sql, &[id.as_str()]).await
+    }
+
+    /// Uploads that runs other than `run` left open: id, bucket, key, the store's name.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn left_uploads(&self, run: &str) -> Result<Vec<Record>, QueueError> {
+        self.read("SELECT id, bucket, key, upload_id, started_at FROM uploads WHERE run <> ?1 ORDER BY id", &[run])
+            .await
+    }
+
+    /// Who holds the queue now, if a daemon does.
+    #[must_use]
+    pub fn daemon(&self) -> Option<String> {
+        lock::holder(&self.path)
+    }
+
+    /// Bytes of the write-ahead log.
+    #[must_use]
+    pub fn wal_bytes(&self) -> u64 {
+        let mut wal = self.path.clone().into_os_string();
+        wal.push("-wal");
+        std::fs::metadata(wal).map_or(0, |meta| meta.len())
+    }
+
+    async fn read(&self, sql: &str, arguments: &[&str]) -> Result<Vec<Record>, QueueError> {
+        let mut connection = self.connection.lock().await;
+        let query = arguments.iter().fold(sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())), |query, argument| {
+            query.bind((*argument).to_owned())
+        });
+        match query.fetch_all(&mut *connection).await {
+            Ok(rows) => Ok(rows.iter().map(record).collect()),
+            Err(error) => {
+                let error = QueueError::from_sqlx(&self.path, &error);
+                if let Ok(fresh) = connect(&self.path).await {
+                    *connection = fresh;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn retry_ids(
+    connection: &mut SqliteConnection,
+    ids: &[SessionId],
+    reason: Option<&str>,
+) -> Result<u64, sqlx::Error> {
+    let sql = "UPDATE sessions SET state = 'pending' WHERE session_id = ?1 AND (?2 IS NULL OR reason = ?2)";
+    let mut changed = 0;
+    for id in ids {
+        changed += sqlx::query(sql).bind(id.as_str()).bind(reason).execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(changed)
+}
+
+/// A row as JSON, by the types of its values: a bent row may hold any in any column.
+fn record(row: &SqliteRow) -> Record {
+    let value = |index: usize| {
+        let raw = row.try_get_raw(index).ok()?;
+        if raw.is_null() {
+            return None;
+        }
+        match raw.type_info().name() {
+            "INTEGER" | "BOOLEAN" => row.try_get_unchecked::<i64, _>(index).ok().map(Value::from),
+            "REAL" => row.try_get_unchecked::<f64, _>(index).ok().map(Value::from),
+            _ => {
+                let bytes = row.try_get_unchecked::<Vec<u8>, _>(index).ok()?;
+                Some(Value::from(String::from_utf8_lossy(&bytes).into_owned()))
+            }
+        }
+    };
+    let columns = row.columns().iter().enumerate();
+    columns.map(|(index, column)| (column.name().to_owned(), value(index).unwrap_or(Value::Null))).collect()
+}

@@ -1,0 +1,244 @@
+//! The file: how a queue comes into being, how it is opened, and how a bad one is told.
+//!
+//! A new queue is built under another name beside its place and linked into it when it is complete, so that a crash
+//! in between leaves no half-made queue, and nothing is ever created over a file that is there. It is 0660 in a folder
+//! of 2770, made before SQLite opens it, because SQLite gives its `-wal` and `-shm` the modes of the file.
+//!
+//! Inside this process the file is touched through SQLite alone: opening and closing it otherwise would drop SQLite's
+//! own locks (POSIX). `stat` is harmless.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use super::QueueError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// "KORE": tells a queue from any other SQLite database, as `file(1)` and SQLite's `application_id` do.
+const APPLICATION_ID: i32 = 0x4b4f_5245;
+/// How long SQLite itself waits for another program's lock before it says busy.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first SQLite without the WAL-reset bug, by which several writers could lose commits.
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// Device and inode of the file that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity(u64, u64);
+
+impl Identity {
+    /// # Errors
+    /// [`QueueError::NotUsable`] if there is no such file, or it is no file, or it is empty.
+    pub fn of(path: &Path) -> Result<Self, QueueError> {
+        let meta = fs::metadata(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => QueueError::not_usable(
+                path,
+                "there is no such file; `kore-archiver run` or `kore-archiver enqueue` creates it",
+            ),
+            _ => QueueError::not_usable(path, format!("it cannot be looked at: {error}")),
+        })?;
+        if !meta.is_file() {
+            return Err(QueueError::not_usable(path, "it is a folder or something else that is no file"));
+        }
+        if meta.len() == 0 {
+            return Err(QueueError::not_usable(
+                path,
+                "it is empty; if it may go, delete it, and `kore-archiver run` makes a new one",
+            ));
+        }
+        Ok(Self(meta.dev(), meta.ino()))
+    }
+}
+
+/// Makes the queue's folder, if it is missing, so that its group may work in it.
+pub(super) fn create_folder(path: &Path) -> Result<(), QueueError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o770)
+        .create(folder)
+        .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o2770)))
+        .map_err(|error| QueueError::not_usable(path, format!("its folder cannot be created: {error}")))
+}
+
+/// Makes a new queue, unless something stands in its place.
+pub(super) async fn create_if_missing(path: &Path) -> Result<(), QueueError> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(());
+    }
+    let draft = Draft::new(path)?;
+    let mut connection = options(&draft.0).connect().await.map_err(|error| QueueError::from_sqlx(path, &error))?;
+    let built = build(&mut connection).await.map_err(|error| migration_failed(path, &error));
+    let closed = connection.close().await.map_err(|error| QueueError::from_sqlx(path, &error));
+    built.and(closed)?;
+    match fs::hard_link(&draft.0, path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(QueueError::not_usable(path, format!("it cannot be created: {error}")))
+        }
+        // Somebody else was faster: theirs counts.
+        _ => sync_folder(path),
+    }
+}
+
+async fn build(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+    make_durable(connection).await?;
+    let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(mark)).execute(&mut *connection).await?;
+    MIGRATIONS.run(connection).await
+}
+
+/// A new name in a folder is durable once the folder is.
+fn sync_folder(path: &Path) -> Result<(), QueueError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| QueueError::not_usable(path, format!("its folder cannot be synced: {error}")))
+}
+
+/// A queue in the making; whatever becomes of it, its name is gone afterwards.
+struct Draft(PathBuf);
+
+impl Draft {
+    fn new(path: &Path) -> Result<Self, QueueError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".new-{}", std::process::id()));
+        let draft = Self(path.with_file_name(name));
+        draft.remove();
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o660)
+            .open(&draft.0)
+            .and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o660)))
+            .map_err(|error| QueueError::not_usable(path, format!("it cannot be created: {error}")))?;
+        Ok(draft)
+    }
+
+    fn remove(&self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = self.0.clone().into_os_string();
+            name.push(suffix);
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Brings an existing queue up to this version, and checks that it is whole. For the daemon alone, under its lock.
+pub(super) async fn migrate(path: &Path) -> Result<Identity, QueueError> {
+    let identity = Identity::of(path)?;
+    let mut connection = connect(path).await?;
+    MIGRATIONS.run(&mut connection).await.map_err(|error| migration_failed(path, &error))?;
+    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|error| QueueError::from_sqlx(path, &error))?;
+    if verdict != "ok" {
+        return Err(QueueError::not_usable(path, format!("it is damaged ({verdict}); restore it from a backup")));
+    }
+    connection.close().await.map_err(|error| QueueError::from_sqlx(path, &error))?;
+    Ok(identity)
+}
+
+fn migration_failed(path: &Path, error: &MigrateError) -> QueueError {
+    match error {
+        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => QueueError::not_usable(
+            path,
+            format!("a newer kore-archiver has changed it (schema {version}); start that version, or a newer one"),
+        ),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => QueueError::from_sqlx(path, error),
+        other => QueueError::not_usable(path, format!("its schema is not what this version expects: {other}")),
+    }
+}
+
+/// Opens an existing queue, and reads back what its durability rests on.
+pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
+    Identity::of(path)?;
+    let failed = |error: sqlx::Error| QueueError::from_sqlx(path, &error);
+    let mut connection = options(path).connect().await.map_err(failed)?;
+    let refuse = |cause: String| Err(QueueError::not_usable(path, cause));
+    // Before anything that would change the file: it may be somebody else's.
+    if application_id(&mut connection).await.map_err(failed)? != APPLICATION_ID {
+        return refuse(
+            "it is a database of some other program; move it away or name another file in queue.path".into(),
+        );
+    }
+    let (journal, synchronous, version) = make_durable(&mut connection).await.map_err(failed)?;
+    if journal != "wal" || synchronous != 2 {
+        return refuse(format!(
+            "journal_mode is {journal} and synchronous {synchronous} where wal and 2 (FULL) were set"
+        ));
+    }
+    if !is_recent(&version) {
+        let (major, minor, patch) = OLDEST_SQLITE;
+        return refuse(format!("SQLite {version} is linked; before {major}.{minor}.{patch} commits could be lost"));
+    }
+    Ok(connection)
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+}
+
+async fn application_id(connection: &mut SqliteConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar("PRAGMA application_id").fetch_one(connection).await
+}
+
+/// Sets WAL (a restored copy may have lost it) and says what is in force: journal mode, synchronous, SQLite's version.
+async fn make_durable(connection: &mut SqliteConnection) -> Result<(String, i32, String), sqlx::Error> {
+    Ok((
+        sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(&mut *connection).await?,
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await?,
+        sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut *connection).await?,
+    ))
+}
+
+fn is_recent(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next()) >= OLDEST_SQLITE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlite_with_the_wal_reset_bug_is_refused_q12() {
+        assert!(!is_recent("3.51.2"));
+        assert!(!is_recent("3.46.1"));
+        assert!(!is_recent(""));
+        assert!(is_recent("3.51.3"));
+        assert!(is_recent("3.52.0"));
+        assert!(is_recent("4.0.0"));
+    }
+
+    #[tokio::test]
+    async fn the_linked_sqlite_is_recent_and_the_durable_settings_hold_q12() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        create_if_missing(&path).await.unwrap();
+        connect(&path).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "the queue, its -wal and its -shm");
+    }
+}

@@ -1,0 +1,78 @@
+//! One daemon a queue: an advisory lock on a file of its own beside the queue.
+//!
+//! The kernel drops it when the process ends, however it ends. It is not on the queue itself, because closing that
+//! file outside SQLite would drop SQLite's locks. The file stays; what it says is for people and for `status`.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::QueueError;
+use crate::clock::Timestamp;
+
+/// The right to be this queue's daemon, for as long as it lives.
+#[derive(Debug)]
+pub struct RunLock {
+    file: File,
+}
+
+impl RunLock {
+    /// Takes the lock of the queue at `path`.
+    ///
+    /// # Errors
+    /// [`QueueError::Held`] naming the holder; [`QueueError::NotUsable`] if the lock file cannot be had.
+    pub fn take(path: &Path, now: Timestamp) -> Result<Self, QueueError> {
+        let cannot =
+            |error: std::io::Error| QueueError::not_usable(path, format!("its lock file cannot be used: {error}"));
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .open(lock_path(path))
+            .map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = holder_in(&mut file).unwrap_or_else(|| "it has not written its name yet".into());
+                return Err(QueueError::Held { path: path.to_owned(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        }
+        file.set_len(0).map_err(cannot)?;
+        let text = format!("pid {} since {now}, version {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
+        file.write_all(text.as_bytes()).map_err(cannot)?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for RunLock {
+    /// An empty lock file says that the last daemon ended in order.
+    fn drop(&mut self) {
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Who holds the queue, as far as one can tell without disturbing a daemon that is just starting: the lock file's
+/// text, if the process that it names is alive.
+#[must_use]
+pub fn holder(path: &Path) -> Option<String> {
+    let text = holder_in(&mut File::open(lock_path(path)).ok()?)?;
+    let pid = text.strip_prefix("pid ")?.split(' ').next()?;
+    Path::new("/proc").join(pid).exists().then_some(text)
+}
+
+fn holder_in(file: &mut File) -> Option<String> {
+    let mut text = String::new();
+    file.take(200).read_to_string(&mut text).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}

@@ -1,0 +1,141 @@
+//! The queue: a SQLite file that anyone may insert into, and the only place where SQL is spoken.
+//!
+//! What it protects: a row that was inserted never vanishes, a result is written by the one daemon that may, and what
+//! was acknowledged survives a power loss (WAL with `synchronous=FULL`, read back on every connection).
+//!
+//! How rights work. One process at a time holds the queue's lock file ([`lock`]); at start it writes a fresh run token
+//! into the `daemon` row, and every later write transaction names it, so that a straggler of an older run changes
+//! nothing. A claim is a [`Lease`]: the row as it was read, with the row's own token. Whoever re-queues or replaces a
+//! row changes that token, so that a late result changes no row. Claims are not written down: the claims of a process
+//! that died are void the moment the next one starts, and another program that holds SQLite's write lock for minutes
+//! stops no polling.
+//!
+//! All writes of the daemon go through one [`writer`], which commits what is waiting in one transaction, in order.
+//! `desk` is what people's commands need; `claim` what the worker needs; `sql` the statements of the results.
+
+pub mod claim;
+pub mod desk;
+pub mod file;
+pub mod lock;
+pub mod rows;
+mod sql;
+pub mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use claim::{Claims, Due};
+pub use desk::Desk;
+pub use lock::RunLock;
+pub use rows::{Claimed, Lease, Row};
+pub use writer::{Applied, Write, Writer};
+
+use crate::clock::Clock;
+use file::Identity;
+
+/// What went wrong with the queue, by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The storage is damaged or not usable (exit 74): nothing was changed.
+    #[error("the queue {} is not usable: {cause}", path.display())]
+    NotUsable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        cause: String,
+    },
+    /// Another daemon holds this queue (exit 75).
+    #[error("the queue {} is held by another daemon ({holder}); stop that one first", path.display())]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// What the lock file says of it.
+        holder: String,
+    },
+    /// Another program holds SQLite's write lock.
+    #[error("another program has been writing to the queue for too long: {0}")]
+    Busy(String),
+    /// The disk is full.
+    #[error("the disk of the queue is full: {0}")]
+    Full(String),
+    /// Reading or writing failed in the operating system.
+    #[error("reading or writing the queue failed: {0}")]
+    Io(String),
+    /// A statement was refused: a defect, or a row that somebody bent.
+    #[error("the queue refused a statement: {0}")]
+    Refused(String),
+}
+
+impl QueueError {
+    fn not_usable(path: &Path, cause: impl Into<String>) -> Self {
+        Self::NotUsable { path: path.to_owned(), cause: cause.into() }
+    }
+
+    /// Sorts what sqlx reports by SQLite's primary result code.
+    fn from_sqlx(path: &Path, error: &sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = error else {
+            return match error {
+                sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => Self::Io(error.to_string()),
+                _ => Self::Refused(error.to_string()),
+            };
+        };
+        let message = database.message().to_owned();
+        match database.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff) {
+            Some(5 | 6) => Self::Busy(message),
+            Some(13) => Self::Full(message),
+            Some(10) => Self::Io(message),
+            Some(3 | 23) => Self::not_usable(path, format!("access is denied ({message})")),
+            Some(8) => Self::not_usable(path, format!("it is read-only ({message})")),
+            Some(11) => Self::not_usable(path, format!("it is damaged ({message}); restore it from a backup")),
+            Some(14) => Self::not_usable(
+                path,
+                format!("it cannot be opened ({message}); check that the file and its folder can be read and written"),
+            ),
+            Some(26) => {
+                Self::not_usable(path, "it is not a SQLite database; move it away or name another file in queue.path")
+            }
+            _ => Self::Refused(message),
+        }
+    }
+}
+
+/// The queue of the daemon that holds it.
+#[derive(Debug)]
+pub struct Queue {
+    /// Everything that is due.
+    pub claims: Claims,
+    /// Every result.
+    pub writer: Writer,
+    /// Counts and lists, on a connection of their own.
+    pub desk: Arc<Desk>,
+    /// To be kept for as long as the queue is worked on.
+    pub lock: RunLock,
+}
+
+impl Queue {
+    /// Takes the queue for a daemon: locks it, creates or migrates it, checks it, and voids the claims of earlier runs.
+    ///
+    /// # Errors
+    /// [`QueueError::Held`] and [`QueueError::NotUsable`], with what to do.
+    pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
+        file::create_folder(path)?;
+        let lock = RunLock::take(path, clock.now())?;
+        file::create_if_missing(path).await?;
+        let identity = file::migrate(path).await?;
+        let writer = Writer::start(path, identity, clock).await?;
+        let claims = Claims::connect(path, identity).await?;
+        let desk = Arc::new(Desk::open(path).await?);
+        Ok(Self { claims, writer, desk, lock })
+    }
+}
+
+/// Fails if another file stands where the queue was opened: a writer would go on writing to the old one.
+fn check_identity(path: &Path, identity: Identity) -> Result<(), QueueError> {
+    if Identity::of(path)? == identity {
+        return Ok(());
+    }
+    Err(QueueError::not_usable(
+        path,
+        "it was moved, replaced or restored while the daemon was running; start the daemon again to go on with what is there now",
+    ))
+}

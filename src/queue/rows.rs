@@ -1,0 +1,196 @@
+//! Rows as they are read: what the contract wants of one is checked here, whatever the schema's CHECKs let through.
+//!
+//! Any program may have written a row, also one that switched the CHECKs off. Text is therefore read as bytes, cut to
+//! a length, and parsed; a row that does not parse is [`Claimed::Invalid`] with the reason, and loses nobody's time.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, ValueRef as _};
+
+use crate::clock::Timestamp;
+use crate::decide::{History, WaitKind};
+use crate::session::SessionId;
+
+/// The right to write one row's result: the row as it was when it was read. Only this module makes one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    pub(super) rowid: i64,
+    pub(super) token: String,
+    /// For events, also of rows whose id is no session id: escaped, at most 128 characters.
+    pub(super) label: String,
+}
+
+impl Lease {
+    /// Tells rows apart while they are in hand.
+    #[must_use]
+    pub fn row(&self) -> i64 {
+        self.rowid
+    }
+
+    /// The session's id, or what stands in its place, fit for a log.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+}
+
+/// A row that is due.
+#[derive(Clone, Debug)]
+pub enum Claimed {
+    /// One to work on.
+    Row(Box<Row>),
+    /// One that went around the CHECKs.
+    Invalid {
+        /// The right to refuse it.
+        lease: Lease,
+        /// Whatever it says.
+        bot: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Claimed {
+    /// The right to write its result.
+    #[must_use]
+    pub fn lease(&self) -> &Lease {
+        match self {
+            Self::Row(row) => &row.lease,
+            Self::Invalid { lease, .. } => lease,
+        }
+    }
+}
+
+/// A row to work on.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The right to write its result.
+    pub lease: Lease,
+    /// Kore's id.
+    pub session_id: SessionId,
+    /// Which `[bots.NAME]`.
+    pub bot: String,
+    /// The caller's hint, if it is a time in the past.
+    pub call_ended_at: Option<Timestamp>,
+    /// The caller's hint, if it is none of that: ignored, with an event.
+    pub unusable_hint: Option<String>,
+    /// The caller's own.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// When it was inserted.
+    pub enqueued_at: Timestamp,
+    /// The status that Kore last reported.
+    pub kore_status: Option<String>,
+    /// When it was due.
+    pub due_at: Timestamp,
+    /// What it remembers.
+    pub history: History,
+}
+
+/// The columns that [`claimed`] reads. Lengths are bounded in SQL, so that a bent row cannot fill the memory.
+pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB) AS session_id, \
+    CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, \
+    typeof(session_id) = 'text' AND length(session_id) <= 128 AND typeof(bot) = 'text' \
+    AND typeof(lease_token) = 'text' AND priority BETWEEN -1000 AND 1000 AND priority = CAST(priority AS INTEGER) AS sound, \
+    CAST(substr(call_ended_at, 1, 200) AS BLOB) AS call_ended_at, \
+    CAST(substr(metadata, 1, 1000001) AS BLOB) AS metadata, CAST(substr(enqueued_at, 1, 40) AS BLOB) AS enqueued_at, \
+    CAST(substr(kore_status, 1, 200) AS BLOB) AS kore_status, CAST(substr(next_poll_at, 1, 40) AS BLOB) AS next_poll_at, \
+    CAST(substr(pending_since, 1, 40) AS BLOB) AS pending_since, \
+    CAST(substr(first_failure_at, 1, 40) AS BLOB) AS first_failure_at, \
+    CAST(substr(wait_kind, 1, 40) AS BLOB) AS wait_kind, CAST(polls AS INTEGER) AS polls, \
+    CAST(failures AS INTEGER) AS failures, CAST(wait_step AS INTEGER) AS wait_step, \
+    CAST(error_step AS INTEGER) AS error_step, CAST(denials AS INTEGER) AS denials, \
+    CAST(odd_bodies AS INTEGER) AS odd_bodies";
+
+/// Reads a row of [`COLUMNS`].
+pub(super) fn claimed(row: &SqliteRow, now: Timestamp) -> Result<Claimed, sqlx::Error> {
+    let id = text(row, "session_id")?.unwrap_or_default();
+    let lease = Lease {
+        rowid: row.try_get("rowid")?,
+        token: text(row, "lease_token")?.unwrap_or_default(),
+        label: id.escape_debug().take(128).collect(),
+    };
+    let bot = text(row, "bot")?.unwrap_or_default();
+    match read(row, lease.clone(), &id, &bot, now)? {
+        Ok(row) => Ok(Claimed::Row(Box::new(row))),
+        Err(why) => Ok(Claimed::Invalid { lease, bot, why }),
+    }
+}
+
+fn read(
+    row: &SqliteRow,
+    lease: Lease,
+    id: &str,
+    bot: &str,
+    now: Timestamp,
+) -> Result<Result<Row, String>, sqlx::Error> {
+    if !row.try_get::<bool, _>("sound")? {
+        return Ok(Err("session_id and bot must be text, and priority a whole number".into()));
+    }
+    let session_id = match SessionId::parse(id) {
+        Ok(session_id) => session_id,
+        Err(error) => return Ok(Err(format!("session_id: {error}"))),
+    };
+    let metadata = match metadata(text(row, "metadata")?) {
+        Ok(metadata) => metadata,
+        Err(why) => return Ok(Err(why)),
+    };
+    let (call_ended_at, unusable_hint) = hint(text(row, "call_ended_at")?, now);
+    let history = history(row, &session_id, now)?;
+    Ok(Ok(Row {
+        lease,
+        bot: bot.to_owned(),
+        call_ended_at,
+        unusable_hint,
+        metadata,
+        enqueued_at: time(row, "enqueued_at")?.map_or(now, |at| at.min(now)),
+        kore_status: text(row, "kore_status")?,
+        due_at: time(row, "next_poll_at")?.unwrap_or(now),
+        history,
+        session_id,
+    }))
+}
+
+fn history(row: &SqliteRow, session_id: &SessionId, now: Timestamp) -> Result<History, sqlx::Error> {
+    let count = |column| Ok::<_, sqlx::Error>(u32::try_from(row.try_get::<i64, _>(column)?.max(0)).unwrap_or(u32::MAX));
+    Ok(History {
+        // A time in the future is a clock that was set back since.
+        pending_since: time(row, "pending_since")?.map_or(now, |at| at.min(now)),
+        started_at: session_id.started_at().map(|at| at.min(now)),
+        polls: count("polls")?,
+        failures: count("failures")?,
+        first_failure_at: time(row, "first_failure_at")?.map(|at| at.min(now)),
+        wait_kind: text(row, "wait_kind")?.and_then(|kind| WaitKind::parse(&kind)),
+        wait_step: count("wait_step")?,
+        error_step: count("error_step")?,
+        denials: count("denials")?,
+        odd_bodies: count("odd_bodies")?,
+    })
+}
+
+fn metadata(text: Option<String>) -> Result<Option<serde_json::Map<String, serde_json::Value>>, String> {
+    let Some(text) = text else { return Ok(None) };
+    match serde_json::from_str(&text) {
+        Ok(object) => Ok(Some(object)),
+        Err(error) => Err(format!("metadata is not a JSON object: {error}")),
+    }
+}
+
+/// The hint where it is usable, or the text that was not.
+fn hint(text: Option<String>, now: Timestamp) -> (Option<Timestamp>, Option<String>) {
+    let Some(text) = text else { return (None, None) };
+    match Timestamp::parse(&text) {
+        Ok(at) if at <= now => (Some(at), None),
+        _ => (None, Some(text.chars().take(100).collect())),
+    }
+}
+
+fn text(row: &SqliteRow, column: &str) -> Result<Option<String>, sqlx::Error> {
+    if row.try_get_raw(column)?.is_null() {
+        return Ok(None);
+    }
+    let bytes: Vec<u8> = row.try_get(column)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
+    Ok(text(row, column)?.and_then(|text| Timestamp::parse(&text).ok()))
+}

@@ -1,0 +1,233 @@
+//! The statements of the daemon's results, one function a kind of [`Write`].
+//!
+//! Each UPDATE of a row names what it expects to find: the row, its token, and that it is still pending. Where that
+//! does not hold it changes nothing, and says so.
+
+use sqlx::SqliteConnection;
+
+use super::rows::Lease;
+use super::writer::{Applied, Note, Write};
+use crate::decide::History;
+use crate::pause::Pause;
+use crate::session::Reason;
+
+/// Carries out one write inside the batch's transaction.
+pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
+    let applied = match write {
+        Write::Waits { lease, history, kore_status, next_poll_at, note } => {
+            let status = kore_status.as_deref();
+            waits(connection, lease, history, status, &next_poll_at.to_string(), note.as_ref()).await?
+        }
+        Write::Finishes { lease, history, kore_status, reason, at, note } => {
+            finishes(connection, lease, history, kore_status.as_deref(), *reason, &at.to_string(), note.as_ref())
+                .await?
+        }
+        Write::Refuses { lease, why, at } => refuses(connection, lease, why, &at.to_string()).await?,
+        Write::Event { session_id, kind, detail } => {
+            event(connection, session_id, kind, &detail.to_string()).await?;
+            Applied::Yes
+        }
+        Write::Archived(recording) => {
+            archived(connection, recording).await?;
+            Applied::Yes
+        }
+        Write::UploadIntended { id, bucket, key, run, at } => {
+            sqlx::query("INSERT INTO uploads (id, bucket, key, run, started_at) VALUES (?1, ?2, ?3, ?4, ?5)")
+                .bind(id)
+                .bind(bucket)
+                .bind(key)
+                .bind(run)
+                .bind(at.to_string())
+                .execute(connection)
+                .await?;
+            Applied::Yes
+        }
+        Write::UploadCreated { id, upload_id } => {
+            let sql = "UPDATE uploads SET upload_id = ?2 WHERE id = ?1";
+            sqlx::query(sql).bind(id).bind(upload_id).execute(connection).await?;
+            Applied::Yes
+        }
+        Write::UploadEnded { id } => {
+            sqlx::query("DELETE FROM uploads WHERE id = ?1").bind(id).execute(connection).await?;
+            Applied::Yes
+        }
+        Write::Paused(pause) => {
+            paused(connection, pause).await?;
+            Applied::Yes
+        }
+        Write::Resumed { what } => {
+            sqlx::query("DELETE FROM pauses WHERE what = ?1").bind(what).execute(connection).await?;
+            Applied::Yes
+        }
+    };
+    Ok(applied)
+}
+
+async fn waits(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    history: &History,
+    kore_status: Option<&str>,
+    next_poll_at: &str,
+    note: Option<&Note>,
+) -> Result<Applied, sqlx::Error> {
+    let changed = remember(
+        "UPDATE sessions SET polls = ?3, failures = ?4, first_failure_at = ?5, wait_kind = ?6, wait_step = ?7, \
+         error_step = ?8, denials = ?9, odd_bodies = ?10, kore_status = COALESCE(?11, kore_status), \
+         last_error = COALESCE(?12, last_error), next_poll_at = ?13 \
+         WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending'",
+        lease,
+        history,
+        kore_status,
+        note,
+    )
+    .bind(next_poll_at)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    noted(connection, lease, note, changed).await
+}
+
+async fn finishes(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    history: &History,
+    kore_status: Option<&str>,
+    reason: Reason,
+    at: &str,
+    note: Option<&Note>,
+) -> Result<Applied, sqlx::Error> {
+    let changed = remember(
+        "UPDATE sessions SET polls = ?3, failures = ?4, first_failure_at = ?5, wait_kind = ?6, wait_step = ?7, \
+         error_step = ?8, denials = ?9, odd_bodies = ?10, kore_status = COALESCE(?11, kore_status), \
+         last_error = COALESCE(?12, last_error), state = ?13, reason = ?14, finished_at = ?15 \
+         WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending'",
+        lease,
+        history,
+        kore_status,
+        note,
+    )
+    .bind(reason.state().as_str())
+    .bind(reason.as_str())
+    .bind(at)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    noted(connection, lease, note, changed).await
+}
+
+type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// Binds the lease (1, 2), the history (3 to 10), the status (11) and the error (12).
+fn remember<'q>(
+    sql: &'static str,
+    lease: &'q Lease,
+    history: &'q History,
+    kore_status: Option<&'q str>,
+    note: Option<&'q Note>,
+) -> Statement<'q> {
+    sqlx::query(sql)
+        .bind(lease.rowid)
+        .bind(lease.token.as_str())
+        .bind(history.polls)
+        .bind(history.failures)
+        .bind(history.first_failure_at.map(|at| at.to_string()))
+        .bind(history.wait_kind.map_or("", |kind| kind.as_str()))
+        .bind(history.wait_step)
+        .bind(history.error_step)
+        .bind(history.denials)
+        .bind(history.odd_bodies)
+        .bind(kore_status)
+        .bind(note.map(|note| note.error.as_str()))
+}
+
+async fn noted(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    note: Option<&Note>,
+    changed: u64,
+) -> Result<Applied, sqlx::Error> {
+    if changed != 1 {
+        return Ok(Applied::LeaseLost);
+    }
+    if let Some(note) = note {
+        event(connection, &lease.label, "error", &note.detail().to_string()).await?;
+    }
+    Ok(Applied::Yes)
+}
+
+/// A bent row may hold anything in any column, its token included: it is known by its place alone. What would break
+/// the CHECKs again is left as it is; they are off for this statement (see the writer).
+async fn refuses(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    why: &str,
+    at: &str,
+) -> Result<Applied, sqlx::Error> {
+    let sql = "UPDATE sessions SET state = 'failed', reason = 'invalid_row', last_error = ?2, finished_at = ?3 \
+               WHERE rowid = ?1 AND state = 'pending'";
+    sqlx::query("PRAGMA ignore_check_constraints = ON").execute(&mut *connection).await?;
+    let changed = sqlx::query(sql).bind(lease.rowid).bind(why).bind(at).execute(&mut *connection).await;
+    sqlx::query("PRAGMA ignore_check_constraints = OFF").execute(connection).await?;
+    Ok(if changed?.rows_affected() == 1 { Applied::Yes } else { Applied::LeaseLost })
+}
+
+async fn event(
+    connection: &mut SqliteConnection,
+    session_id: &str,
+    kind: &str,
+    detail: &str,
+) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO events (session_id, kind, detail) VALUES (?1, ?2, ?3)";
+    sqlx::query(sql).bind(session_id).bind(kind).bind(detail).execute(connection).await?;
+    Ok(())
+}
+
+async fn archived(connection: &mut SqliteConnection, recording: &super::writer::Recording) -> Result<(), sqlx::Error> {
+    let receipt = recording.verified.receipt();
+    sqlx::query(
+        "INSERT INTO recordings (session_id, file_name, bucket, key, bytes, sha256, crc64nvme, etag, version_id, \
+         content_type, suspect, archived_at, source, duration_seconds, channels, sample_rate) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+         ON CONFLICT (bucket, key) DO UPDATE SET session_id = excluded.session_id, file_name = excluded.file_name, \
+         bytes = excluded.bytes, sha256 = excluded.sha256, crc64nvme = excluded.crc64nvme, etag = excluded.etag, \
+         version_id = excluded.version_id, content_type = excluded.content_type, suspect = excluded.suspect, \
+         archived_at = excluded.archived_at, source = excluded.source, \
+         duration_seconds = excluded.duration_seconds, channels = excluded.channels, \
+         sample_rate = excluded.sample_rate",
+    )
+    .bind(recording.session_id.as_str())
+    .bind(&recording.file_name)
+    .bind(&recording.bucket)
+    .bind(recording.key.as_str())
+    .bind(i64::try_from(receipt.bytes).unwrap_or(i64::MAX))
+    .bind(receipt.sha256.to_string())
+    .bind(receipt.crc64nvme.to_string())
+    .bind(recording.verified.etag())
+    .bind(recording.verified.version_id())
+    .bind(&recording.facts.content_type)
+    .bind(recording.facts.suspect.as_deref())
+    .bind(recording.archived_at.to_string())
+    .bind(recording.source.to_string())
+    .bind(recording.facts.duration_seconds)
+    .bind(recording.facts.channels)
+    .bind(recording.facts.sample_rate)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn paused(connection: &mut SqliteConnection, pause: &Pause) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO pauses (what, reason, message, since, until) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (what) \
+         DO UPDATE SET reason = excluded.reason, message = excluded.message, until = excluded.until",
+    )
+    .bind(&pause.what)
+    .bind(pause.reason)
+    .bind(&pause.message)
+    .bind(pause.since.to_string())
+    .bind(pause.until.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,396 @@
+//! The one writer: every result of the daemon goes through here, in order, many in one transaction.
+//!
+//! Whatever is waiting when the writer is free becomes one batch: `BEGIN IMMEDIATE`, the fence, the writes, `COMMIT`
+//! with `synchronous=FULL`. Nothing is acknowledged before that. A caller that stops waiting stops nothing: its write
+//! is the writer's already (a cancelled write may have committed, so no write is ever cancelled).
+//!
+//! Faults. Another program's lock, a full disk or an I/O error keeps the batch, closes the connection (one whose COMMIT
+//! or ROLLBACK failed is never trusted again), says so in [`Health`], and tries again for as long as it takes; only
+//! I/O errors without end, a damaged file, or another file in its place end the daemon. Whether a batch whose COMMIT
+//! failed took place after all is read from the batch number of the `daemon` row.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::file::{Identity, connect};
+use super::rows::Lease;
+use super::{QueueError, check_identity, sql};
+use crate::backoff::Backoff;
+use crate::clock::{Clock, Timestamp};
+use crate::decide::History;
+use crate::key::ObjectKey;
+use crate::pause::Pause;
+use crate::receipt::{Sha256, Verified};
+use crate::session::{Reason, SessionId};
+
+/// A result to be written.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// The row is looked at again later.
+    Waits {
+        /// The right to say so.
+        lease: Lease,
+        /// What it remembers from now on.
+        history: History,
+        /// What Kore said, if it said something.
+        kore_status: Option<String>,
+        /// When.
+        next_poll_at: Timestamp,
+        /// What went wrong, if something did.
+        note: Option<Note>,
+    },
+    /// The row ends.
+    Finishes {
+        /// The right to say so.
+        lease: Lease,
+        /// What it remembers.
+        history: History,
+        /// What Kore said, if it said something.
+        kore_status: Option<String>,
+        /// Why, and thereby in which state.
+        reason: Reason,
+        /// When.
+        at: Timestamp,
+        /// What went wrong, if something did.
+        note: Option<Note>,
+    },
+    /// The row is none: `failed` / `invalid_row`.
+    Refuses {
+        /// The right to say so.
+        lease: Lease,
+        /// What is wrong with it.
+        why: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Something for the row's history that changes nothing else.
+    Event {
+        /// Whose.
+        session_id: String,
+        /// One word.
+        kind: &'static str,
+        /// More of it.
+        detail: Value,
+    },
+    /// A file is proven whole in the bucket.
+    Archived(Box<Recording>),
+    /// A multipart upload is about to be created.
+    UploadIntended {
+        /// Ours, for the two that follow.
+        id: i64,
+        /// Where.
+        bucket: String,
+        /// Under which key.
+        key: String,
+        /// By which run.
+        run: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The store has named it.
+    UploadCreated {
+        /// Ours.
+        id: i64,
+        /// The store's.
+        upload_id: String,
+    },
+    /// It is completed or aborted.
+    UploadEnded {
+        /// Ours.
+        id: i64,
+    },
+    /// Work waits for somebody else.
+    Paused(Pause),
+    /// It goes on.
+    Resumed {
+        /// What was paused.
+        what: String,
+    },
+}
+
+/// What went wrong, for `last_error` and the row's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Free of secrets; at most 1,000 characters are kept.
+    pub error: String,
+    /// Where it went wrong: `poll`, `download`, `upload`, `verify`.
+    pub stage: &'static str,
+    /// Whether it counted against the row.
+    pub charged: bool,
+}
+
+impl Note {
+    /// The longest error that the table takes.
+    const LONGEST: usize = 1000;
+
+    /// A note; the error is cut to what the table takes.
+    #[must_use]
+    pub fn new(stage: &'static str, charged: bool, error: &str) -> Self {
+        Self { error: error.chars().filter(|c| *c != '\0').take(Self::LONGEST).collect(), stage, charged }
+    }
+
+    pub(super) fn detail(&self) -> Value {
+        json!({ "stage": self.stage, "charged": self.charged, "error": self.error })
+    }
+}
+
+/// A row of `recordings`. It takes a [`Verified`] to make one.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Whose.
+    pub session_id: SessionId,
+    /// As Kore named it.
+    pub file_name: String,
+    /// SHA-256 of the path of its URL.
+    pub source: Sha256,
+    /// Where.
+    pub bucket: String,
+    /// Under which key.
+    pub key: ObjectKey,
+    /// The proof that it is whole there.
+    pub verified: Verified,
+    /// What it is.
+    pub facts: Facts,
+    /// When that was proven.
+    pub archived_at: Timestamp,
+}
+
+/// What is known of a recording beside its bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// From its bytes.
+    pub content_type: String,
+    /// Why it is suspect, if it is.
+    pub suspect: Option<String>,
+    /// In seconds, when the container says so.
+    pub duration_seconds: Option<f64>,
+    /// When the container says so.
+    pub channels: Option<u16>,
+    /// In Hz, when the container says so.
+    pub sample_rate: Option<u32>,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Committed.
+    Yes,
+    /// The row is not as it was when it was claimed; nothing was changed.
+    LeaseLost,
+}
+
+/// How writing goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// As it should.
+    Fine,
+    /// It waits; why, in a word and in a sentence, and for how long until it tries again.
+    Waits(&'static str, String, Duration),
+    /// It has ended, and so must the daemon: which file, and why.
+    Ended(PathBuf, String),
+}
+
+/// The door to the one writer. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    jobs: mpsc::UnboundedSender<Job>,
+    health: watch::Receiver<Health>,
+    run: String,
+}
+
+struct Job {
+    write: Write,
+    done: oneshot::Sender<Applied>,
+}
+
+impl Writer {
+    /// Takes over the queue from earlier runs, and starts writing.
+    pub(super) async fn start(path: &Path, identity: Identity, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
+        let mut connection = connect(path).await?;
+        let run = format!("{:032x}", rand::random::<u128>());
+        take_over(&mut connection, &run, clock.now()).await.map_err(|error| QueueError::from_sqlx(path, &error))?;
+        let (jobs, inbox) = mpsc::unbounded_channel();
+        let (health, observed) = watch::channel(Health::Fine);
+        let scribe = Scribe {
+            path: path.to_owned(),
+            identity,
+            connection: Some(connection),
+            run: run.clone(),
+            batch: 0,
+            clock,
+            health,
+        };
+        tokio::spawn(scribe.work(inbox));
+        Ok(Self { jobs, health: observed, run })
+    }
+
+    /// Hands a write over. It is written in the order of these calls; the receiver hears when it is committed, and
+    /// nothing if the writer has ended. Dropping the receiver does not take the write back.
+    pub fn submit(&self, write: Write) -> oneshot::Receiver<Applied> {
+        let (done, applied) = oneshot::channel();
+        // If the writer has ended, `done` is dropped with the job, and the receiver hears that.
+        let _ = self.jobs.send(Job { write, done });
+        applied
+    }
+
+    /// How writing goes.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// This daemon's token: new at every start.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+}
+
+/// The claims of earlier runs are void from here on: their token no longer fits.
+async fn take_over(connection: &mut SqliteConnection, run: &str, now: Timestamp) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("UPDATE daemon SET run = ?1, batch = 0, version = ?2, started_at = ?3")
+        .bind(run)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(now.to_string())
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query("DELETE FROM pauses").execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+/// Writes in one transaction, at most: bounds the time that other programs wait.
+const LARGEST_BATCH: usize = 512;
+/// I/O errors in a row that end the daemon; with [`retry`] between them that is about two minutes.
+const MOST_IO_ERRORS: u32 = 12;
+
+/// How long to wait before a batch is tried again.
+fn retry() -> Backoff {
+    Backoff::new(Duration::from_millis(250), 2.0, Duration::from_secs(15)).expect("the constants make sense")
+}
+
+struct Scribe {
+    path: PathBuf,
+    identity: Identity,
+    connection: Option<SqliteConnection>,
+    run: String,
+    batch: i64,
+    clock: Arc<dyn Clock>,
+    health: watch::Sender<Health>,
+}
+
+impl Scribe {
+    async fn work(mut self, mut inbox: mpsc::UnboundedReceiver<Job>) {
+        let mut jobs = Vec::with_capacity(LARGEST_BATCH);
+        while inbox.recv_many(&mut jobs, LARGEST_BATCH).await > 0 {
+            self.batch += 1;
+            match self.write(&jobs).await {
+                Ok(applied) => {
+                    for (job, applied) in jobs.drain(..).zip(applied) {
+                        let _ = job.done.send(applied);
+                    }
+                }
+                Err(error) => {
+                    let cause = match error {
+                        QueueError::NotUsable { cause, .. } => cause,
+                        other => other.to_string(),
+                    };
+                    self.health.send_replace(Health::Ended(self.path.clone(), cause));
+                    return;
+                }
+            }
+        }
+        if let Some(connection) = self.connection {
+            let _ = connection.close().await;
+        }
+    }
+
+    /// Writes a batch, however long that takes.
+    async fn write(&mut self, jobs: &[Job]) -> Result<VecDeque<Applied>, QueueError> {
+        let mut step = 0;
+        loop {
+            match self.try_write(jobs).await {
+                Ok(applied) => {
+                    self.health.send_if_modified(|health| std::mem::replace(health, Health::Fine) != Health::Fine);
+                    return Ok(applied);
+                }
+                Err(error) => self.wait_out(error, step).await?,
+            }
+            step += 1;
+        }
+    }
+
+    async fn try_write(&mut self, jobs: &[Job]) -> Result<VecDeque<Applied>, QueueError> {
+        check_identity(&self.path, self.identity)?;
+        let path = self.path.clone();
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.path).await?,
+        };
+        // The connection is put back only when everything went well.
+        let applied =
+            self.transact(&mut connection, jobs).await.map_err(|error| QueueError::from_sqlx(&path, &error))?;
+        self.connection = Some(connection);
+        Ok(applied)
+    }
+
+    async fn transact(
+        &self,
+        connection: &mut SqliteConnection,
+        jobs: &[Job],
+    ) -> Result<VecDeque<Applied>, sqlx::Error> {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let (run, last): (String, i64) =
+            sqlx::query_as("SELECT run, batch FROM daemon").fetch_one(&mut *transaction).await?;
+        if run != self.run {
+            return Err(sqlx::Error::Protocol("a newer daemon has taken this queue over".into()));
+        }
+        let is_repeat = last == self.batch;
+        let mut applied = VecDeque::with_capacity(jobs.len());
+        for job in jobs {
+            // A batch whose COMMIT was answered with an error, and which is there all the same.
+            applied.push_back(if is_repeat { Applied::Yes } else { self.apply(&mut transaction, &job.write).await? });
+        }
+        sqlx::query("UPDATE daemon SET batch = ?1").bind(self.batch).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(applied)
+    }
+
+    /// One write that SQLite refuses (a row that somebody bent) must not take its batch with it.
+    async fn apply(&self, connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
+        sqlx::query("SAVEPOINT one").execute(&mut *connection).await?;
+        let applied = match sql::apply(connection, write).await {
+            Err(error) if matches!(QueueError::from_sqlx(&self.path, &error), QueueError::Refused(_)) => {
+                tracing::error!(error = %error, write = ?write, "the queue refused a result; the row stays as it is");
+                sqlx::query("ROLLBACK TO one").execute(&mut *connection).await?;
+                Applied::LeaseLost
+            }
+            other => other?,
+        };
+        sqlx::query("RELEASE one").execute(connection).await?;
+        Ok(applied)
+    }
+
+    /// Waits for what will pass; gives back what will not.
+    async fn wait_out(&mut self, error: QueueError, step: u32) -> Result<(), QueueError> {
+        let reason = match &error {
+            QueueError::Busy(_) => "locked",
+            QueueError::Full(_) => "disk_full",
+            QueueError::Io(_) if step < MOST_IO_ERRORS => "io_error",
+            QueueError::Io(cause) => {
+                return Err(QueueError::not_usable(&self.path, format!("{cause}; again and again")));
+            }
+            QueueError::NotUsable { .. } | QueueError::Held { .. } | QueueError::Refused(_) => return Err(error),
+        };
+        let wait = retry().wait(step);
+        self.health.send_replace(Health::Waits(reason, error.to_string(), wait));
+        self.clock.sleep(wait).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! The loop: free room, claim, start journeys, sleep or wake.
+//!
+//! A row is in hand from its claim until its result is committed, and is not claimed again meanwhile. Only rows that
+//! are being worked on take room; results that wait for the writer do not, so that another program that holds the
+//! queue's write lock stops no polling (up to [`MOST_UNWRITTEN`] results).
+//!
+//! An idle daemon wakes once a second to ask SQLite whether anybody has committed, which costs next to nothing; it
+//! looks into the table only then, or when something is due.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Timestamp};
+use crate::journey::Journeys;
+use crate::pause::{Gate, What};
+use crate::queue::{Applied, Claimed, Claims, Due, QueueError, Write};
+
+/// How often an idle daemon looks whether somebody inserted a row.
+const LOOK: Duration = Duration::from_secs(1);
+/// Results that may wait for the writer before claiming stops: what a blocked writer may cost in memory.
+const MOST_UNWRITTEN: usize = 10_000;
+/// How long a row is left alone whose result was not taken: nobody may make the daemon poll in circles.
+const SHUNNED: Duration = Duration::from_secs(2);
+/// How long results may take to be written once the daemon is stopping.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// What others may know of the loop: that it makes progress, and how much it has in hand.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    beat_millis: AtomicU64,
+    in_hand: AtomicUsize,
+}
+
+impl Vitals {
+    /// Beats now.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let vitals = Self { shared: Arc::default(), clock };
+        vitals.beat(0);
+        vitals
+    }
+
+    fn beat(&self, in_hand: usize) {
+        let millis = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.shared.beat_millis.store(millis, Ordering::Relaxed);
+        self.shared.in_hand.store(in_hand, Ordering::Relaxed);
+    }
+
+    /// How long ago the loop last came round.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let beat = Duration::from_millis(self.shared.beat_millis.load(Ordering::Relaxed));
+        self.clock.elapsed().saturating_sub(beat)
+    }
+
+    /// Rows that are taken.
+    #[must_use]
+    pub fn in_hand(&self) -> usize {
+        self.shared.in_hand.load(Ordering::Relaxed)
+    }
+}
+
+/// The loop's state.
+#[derive(Debug)]
+pub struct Worker {
+    claims: Claims,
+    journeys: Journeys,
+    vitals: Vitals,
+    /// Rows worked on at once.
+    most_active: usize,
+    /// Told when somebody leaves an account's line.
+    moved: Arc<Notify>,
+    due: Due,
+    /// Rows in hand, and until when rows are shunned.
+    in_hand: HashMap<i64, Arc<Claimed>>,
+    shunned: HashMap<i64, Duration>,
+    tasks: JoinSet<Option<Write>>,
+    rows_of_tasks: HashMap<Id, i64>,
+    unwritten: FuturesUnordered<BoxFuture<'static, (i64, Option<Applied>)>>,
+    until_empty: bool,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Nothing was pending any more.
+    Empty,
+}
+
+impl Worker {
+    /// A worker on these claims. It works on at most `most_active` rows at once, and ends by itself when nothing is
+    /// pending if `until_empty`.
+    #[must_use]
+    pub fn new(
+        claims: Claims,
+        journeys: Journeys,
+        vitals: Vitals,
+        most_active: usize,
+        moved: Arc<Notify>,
+        until_empty: bool,
+    ) -> Self {
+        Self {
+            claims,
+            journeys,
+            vitals,
+            most_active,
+            moved,
+            due: Due::new(),
+            in_hand: HashMap::new(),
+            shunned: HashMap::new(),
+            tasks: JoinSet::new(),
+            rows_of_tasks: HashMap::new(),
+            unwritten: FuturesUnordered::new(),
+            until_empty,
+        }
+    }
+
+    /// Works until it is told to stop, or nothing is pending.
+    ///
+    /// # Errors
+    /// [`QueueError::NotUsable`]: the queue is gone or damaged, and so the daemon must end.
+    pub async fn run(&mut self, stop: &CancellationToken) -> Result<Ended, QueueError> {
+        let mut is_new = true;
+        while !stop.is_cancelled() {
+            self.vitals.beat(self.in_hand.len());
+            match self.look(is_new).await {
+                Ok(true) if self.until_empty => return Ok(Ended::Empty),
+                Ok(_) => {}
+                Err(error @ QueueError::NotUsable { .. }) => return Err(error),
+                // Reading waits for what will pass, as writing does; the writer says so in its health.
+                Err(error) => tracing::warn!(%error, "the queue cannot be read; looking again"),
+            }
+            is_new = self.wait(stop).await;
+        }
+        Ok(Ended::Stopped)
+    }
+
+    /// Claims what is due and starts it. Says whether nothing at all is left.
+    async fn look(&mut self, is_new: bool) -> Result<bool, QueueError> {
+        let now = self.journeys.clock.now();
+        let has_changed = self.claims.has_changed().await?;
+        if !(is_new || has_changed || self.due.iter().any(|(_, at)| *at <= now)) {
+            return Ok(self.due.is_empty() && self.in_hand.is_empty());
+        }
+        self.forget_shunned();
+        self.due = self.claims.next_due(now).await?;
+        for bot in self.bots_due(now) {
+            self.claim_of(&bot, now).await?;
+        }
+        self.claim_nobodys(now).await?;
+        Ok(self.due.is_empty() && self.in_hand.is_empty())
+    }
+
+    /// Those with something due, known or not.
+    fn bots_due(&self, now: Timestamp) -> Vec<String> {
+        self.due.iter().filter(|(_, at)| *at <= now).map(|(bot, _)| bot.clone()).collect()
+    }
+
+    async fn claim_of(&mut self, bot: &str, now: Timestamp) -> Result<(), QueueError> {
+        let room = self.room().min(self.room_of(bot));
+        if room == 0 {
+            return Ok(());
+        }
+        let (in_hand, shunned) = (&self.in_hand, &self.shunned);
+        let is_taken = |row: i64| in_hand.contains_key(&row) || shunned.contains_key(&row);
+        let hands_full = in_hand.len() + shunned.len();
+        let rows = self.claims.claim(bot, room, now, is_taken, hands_full).await?;
+        rows.into_iter().for_each(|claimed| self.start(claimed));
+        Ok(())
+    }
+
+    async fn claim_nobodys(&mut self, now: Timestamp) -> Result<(), QueueError> {
+        let (in_hand, shunned) = (&self.in_hand, &self.shunned);
+        let is_taken = |row: i64| in_hand.contains_key(&row) || shunned.contains_key(&row);
+        let hands_full = in_hand.len() + shunned.len();
+        let rows = self.claims.claim_nobodys(self.room(), now, is_taken, hands_full).await?;
+        rows.into_iter().for_each(|claimed| self.start(claimed));
+        Ok(())
+    }
+
+    /// How many more rows may be worked on.
+    fn room(&self) -> usize {
+        let blocked = self.unwritten.len() >= MOST_UNWRITTEN;
+        if blocked { 0 } else { self.most_active.saturating_sub(self.tasks.len()) }
+    }
+
+    /// How many more the bot's account can take, and its pauses allow.
+    fn room_of(&self, bot: &str) -> usize {
+        let line = self.journeys.bots.get(bot).map_or(usize::MAX, |bot| bot.line.room());
+        match self.journeys.pauses.gate(&What::Bot(bot.to_owned())) {
+            Gate::Open => line,
+            Gate::Probe => line.min(1),
+            Gate::Closed(_) => 0,
+        }
+    }
+
+    fn start(&mut self, claimed: Claimed) {
+        let claimed = Arc::new(claimed);
+        let row = claimed.lease().row();
+        self.in_hand.insert(row, Arc::clone(&claimed));
+        let place = self.journeys.join_line(&claimed);
+        let journeys = self.journeys.clone();
+        let task = self.tasks.spawn(async move { journeys.travel(&claimed, place).await });
+        self.rows_of_tasks.insert(task.id(), row);
+    }
+
+    /// Sleeps until there may be something to do. Says whether room or rows came free.
+    async fn wait(&mut self, stop: &CancellationToken) -> bool {
+        let clock = Arc::clone(&self.journeys.clock);
+        let nap = self.nap(clock.now());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            Some(done) = self.tasks.join_next_with_id() => { self.finished(done); self.reap(); true }
+            Some((row, applied)) = self.unwritten.next() => { self.committed(row, applied); self.reap(); true }
+            () = self.moved.notified() => true,
+            () = clock.sleep(nap) => false,
+        }
+    }
+
+    /// Whatever else is ready comes along, so that one look serves for all of it.
+    fn reap(&mut self) {
+        while let Some(done) = self.tasks.try_join_next_with_id() {
+            self.finished(done);
+        }
+        while let Some(Some((row, applied))) = self.unwritten.next().now_or_never() {
+            self.committed(row, applied);
+        }
+    }
+
+    /// Until the next row is due, but at most [`LOOK`].
+    fn nap(&self, now: Timestamp) -> Duration {
+        let next = self.due.iter().map(|(_, at)| at.since(now)).filter(|wait| !wait.is_zero()).min();
+        next.map_or(LOOK, |wait| wait.min(LOOK))
+    }
+
+    fn finished(&mut self, done: Result<(Id, Option<Write>), JoinError>) {
+        let (id, write) = match done {
+            Ok((id, write)) => (id, write),
+            Err(error) => (error.id(), self.after_panic(&error)),
+        };
+        let Some(row) = self.rows_of_tasks.remove(&id) else { return };
+        match write {
+            Some(write) => {
+                let committed = self.journeys.writer.submit(write);
+                self.unwritten.push(committed.map(move |applied| (row, applied.ok())).boxed());
+            }
+            None => drop(self.in_hand.remove(&row)),
+        }
+    }
+
+    fn after_panic(&self, error: &JoinError) -> Option<Write> {
+        let row = self.rows_of_tasks.get(&error.id())?;
+        let claimed = self.in_hand.get(row)?;
+        tracing::error!(session.id = claimed.lease().label(), %error, "working on this row failed inside the daemon");
+        self.journeys.after_panic(claimed)
+    }
+
+    fn committed(&mut self, row: i64, applied: Option<Applied>) {
+        let claimed = self.in_hand.remove(&row);
+        if applied == Some(Applied::LeaseLost) {
+            let label = claimed.as_ref().map_or("", |claimed| claimed.lease().label()).to_owned();
+            tracing::info!(session.id = label, "the row was changed meanwhile; this result is dropped");
+            self.shunned.insert(row, self.journeys.clock.elapsed() + SHUNNED);
+        }
+    }
+
+    fn forget_shunned(&mut self) {
+        let now = self.journeys.clock.elapsed();
+        self.shunned.retain(|_, until| *until > now);
+    }
+
+    /// Lets what is under way end by itself for `patience`, then calls it off (`hard`), and sees the results written.
+    pub async fn drain(&mut self, patience: Duration, hard: &CancellationToken) {
+        let clock = Arc::clone(&self.journeys.clock);
+        tokio::select! {
+            () = self.finish_all() => {}
+            () = clock.sleep(patience) => {
+                tracing::warn!(sessions = self.tasks.len(), "drain_timeout is over; giving back what is not finished");
+                hard.cancel();
+                tokio::select! {
+                    () = self.finish_all() => {}
+                    () = clock.sleep(LAST_WRITES) => self.tasks.abort_all(),
+                }
+            }
+        }
+        tokio::select! {
+            () = async { while let Some((row, applied)) = self.unwritten.next().await { self.committed(row, applied); } } => {}
+            () = clock.sleep(LAST_WRITES) => {
+                tracing::warn!(results = self.unwritten.len(), "the queue cannot be written to; these sessions are looked at again after the next start");
+            }
+        }
+    }
+
+    async fn finish_all(&mut self) {
+        while let Some(done) = self.tasks.join_next_with_id().await {
+            self.finished(done);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The recordings that tests are fed with are what they claim to be, as a parser of somebody else's reads them.
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use lofty::file::AudioFile;
+use lofty::probe::Probe;
+
+use crate::support::kore::Body;
+use crate::support::media::{self, Sample, WavShape, big_wav, speech, wav};
+
+const LENGTH: Duration = Duration::from_millis(2500);
+
+#[test]
+fn every_container_that_lofty_reads_says_its_channels_rate_and_duration() {
+    let unread = ["speech.au", "speech.amr", "speech.webm", "speech-rf64.wav", "speech-mulaw.wav"];
+    let samples = media::one_of_each(1, LENGTH);
+    for sample in samples.iter().filter(|sample| !unread.contains(&sample.file_name)) {
+        assert_as_lofty_reads(sample);
+    }
+}
+
+#[test]
+fn speech_is_loud_in_turns_and_the_same_for_the_same_seed() {
+    let samples = speech(7, Duration::from_secs(10));
+    assert_eq!(samples, speech(7, Duration::from_secs(10)));
+    assert_ne!(samples, speech(8, Duration::from_secs(10)));
+    let windows = samples.chunks(1600).map(|window| window.iter().step_by(2).map(|s| s.unsigned_abs()).max());
+    let loudest: Vec<u16> = windows.flatten().collect();
+    assert!(loudest.iter().any(|peak| *peak > 8000), "somebody talks: {loudest:?}");
+    assert!(loudest.iter().any(|peak| *peak < 100), "and pauses: {loudest:?}");
+}
+
+#[test]
+fn a_plain_wav_has_44_bytes_of_header_that_tell_the_truth() {
+    let file = wav(WavShape::Plain, &speech(1, LENGTH));
+    let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    assert_eq!((&file[..4], &file[36..40]), (&b"RIFF"[..], &b"data"[..]));
+    assert_eq!((number(4) + 8, number(40) + 44), (file.len(), file.len()));
+}
+
+#[test]
+fn a_big_wav_has_the_size_that_was_asked_for_and_needs_no_memory() {
+    for bytes in [44 + 4000, 2_000_000_044, 5_000_000_080] {
+        let body = big_wav(3, bytes);
+        assert_eq!(body.len(), bytes);
+        assert_eq!(body.read(bytes - 5, 100).len(), 5);
+    }
+    assert_eq!(&big_wav(3, 5_000_000_080).read(0, 4)[..], b"RF64");
+}
+
+#[test]
+fn noise_reads_the_same_at_any_offset_and_never_repeats_a_stretch() {
+    let noise = Body::noise(9, 1_000_000);
+    let whole = noise.to_vec();
+    for (at, most) in [(0, 10), (4090, 20), (262_140, 8), (262_144, 70_000), (999_990, 100)] {
+        let piece = noise.read(at, most);
+        let at = usize::try_from(at).unwrap();
+        assert_eq!(&piece[..], &whole[at..at + piece.len()]);
+    }
+    let mut stretches: Vec<&[u8]> = whole.chunks(4096).collect();
+    stretches.sort_unstable();
+    stretches.dedup();
+    assert_eq!(stretches.len(), whole.len().div_ceil(4096));
+}
+
+fn assert_as_lofty_reads(sample: &Sample) {
+    let probe = Probe::new(Cursor::new(&sample.bytes)).guess_file_type().unwrap();
+    let file = probe.read().unwrap_or_else(|error| panic!("{}: {error}", sample.file_name));
+    let properties = file.properties();
+    assert_eq!(properties.channels(), Some(u8::try_from(sample.channels).unwrap()), "{}", sample.file_name);
+    assert_eq!(properties.sample_rate(), Some(sample.rate), "{}", sample.file_name);
+    let off = properties.duration().as_secs_f64() - sample.seconds;
+    assert!(off.abs() < 0.05, "{}: {:?} is not {}", sample.file_name, properties.duration(), sample.seconds);
+}
