@@ -43,7 +43,7 @@ use super::store::{
 use crate::clock::Timestamp;
 use crate::config::BucketSettings;
 use crate::key::ObjectKey;
-use crate::receipt::{Crc32, Crc64Nvme, Receipt, Sha256};
+use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
 
 /// Pages of uploads that are read for one key. S3 puts 1,000 on a page, and a key has a handful.
 const MOST_PAGES: usize = 100;
@@ -113,7 +113,7 @@ impl S3Store {
         receipt: &Receipt,
         proof: Proof,
     ) -> Result<Stored, Failure> {
-        let (crc64nvme, crc32) = digests(receipt, proof);
+        let (crc64nvme, crc32) = of_whole(receipt, proof);
         let request = self
             .fixed
             .put(&self.client().await, key, label)
@@ -133,10 +133,10 @@ impl S3Store {
         upload: &UploadId,
         number: u32,
         body: &Segments,
-        receipt: &Receipt,
+        checksums: &Checksums,
         proof: Proof,
     ) -> Result<Part, Failure> {
-        let (crc64nvme, crc32) = digests(receipt, proof);
+        let (crc64nvme, crc32) = of_part(checksums, proof);
         let request = self
             .fixed
             .part(&self.client().await, key, upload)
@@ -147,7 +147,7 @@ impl S3Store {
             .body(body::replayable(body));
         let sent = request.customize().disable_payload_signing().send().await;
         let output = sent.map_err(|error| self.failure(Call::Part, &error))?;
-        Ok(Part { number, etag: plain_etag(output.e_tag()), receipt: *receipt })
+        Ok(Part { number, etag: plain_etag(output.e_tag()), checksums: *checksums })
     }
 
     async fn send_create(&self, key: &ObjectKey, label: &Label, proof: Proof) -> Result<UploadId, Failure> {
@@ -230,11 +230,11 @@ impl ObjectStore for S3Store {
         upload: &UploadId,
         number: u32,
         body: Segments,
-        receipt: &Receipt,
+        checksums: &Checksums,
     ) -> Result<Part, StoreError> {
         let mut attempt = self.uploads.attempt();
         loop {
-            match self.send_part(key, upload, number, &body, receipt, attempt.proof()).await {
+            match self.send_part(key, upload, number, &body, checksums, attempt.proof()).await {
                 Ok(part) => {
                     attempt.succeeded();
                     return Ok(part);
@@ -252,7 +252,7 @@ impl ObjectStore for S3Store {
         whole: &Receipt,
     ) -> Result<Stored, StoreError> {
         let proof = self.uploads.settled();
-        let (crc64nvme, crc32) = digests(whole, proof);
+        let (crc64nvme, crc32) = of_whole(whole, proof);
         let parts = parts.iter().map(|part| completed_part(part, proof)).collect();
         let request = self
             .fixed
@@ -311,7 +311,7 @@ fn object_head(output: &HeadObjectOutput) -> ObjectHead {
 }
 
 fn completed_part(part: &Part, proof: Proof) -> CompletedPart {
-    let (crc64nvme, crc32) = digests(&part.receipt, proof);
+    let (crc64nvme, crc32) = of_part(&part.checksums, proof);
     CompletedPart::builder()
         .part_number(part_number(part.number))
         .e_tag(format!("\"{}\"", part.etag))
@@ -325,11 +325,19 @@ fn open_upload(upload: &MultipartUpload) -> Option<OpenUpload> {
     Some(OpenUpload { upload: UploadId(upload.upload_id()?.to_owned()), initiated })
 }
 
-/// The digest to send, in its header's place.
-fn digests(receipt: &Receipt, proof: Proof) -> (Option<String>, Option<String>) {
+/// The digests to send, each in its header's place.
+fn of_whole(receipt: &Receipt, proof: Proof) -> (Option<String>, Option<String>) {
     match proof {
         Proof::Crc64Nvme => (Some(receipt.crc64nvme.to_string()), None),
-        Proof::Crc32 => (None, Some(receipt.crc32.to_string())),
+        Proof::Crc32 => (None, receipt.crc32.map(|crc| crc.to_string())),
+        Proof::ReadBack => (None, None),
+    }
+}
+
+fn of_part(checksums: &Checksums, proof: Proof) -> (Option<String>, Option<String>) {
+    match proof {
+        Proof::Crc64Nvme => (Some(checksums.crc64nvme.to_string()), None),
+        Proof::Crc32 => (None, Some(checksums.crc32.to_string())),
         Proof::ReadBack => (None, None),
     }
 }
