@@ -4,8 +4,9 @@
 //! role if one is named. Profiles are read once by the SDK; so that rotated keys need no restart, the client is built
 //! anew after the store or the chain has refused the credentials ([`Connector::distrust`]).
 //!
-//! Who repeats what: the SDK makes 3 attempts of each request, for throttling, 5xx and broken connections. What it does
-//! not repeat (a digest that did not match) is repeated by [`super::negotiation`]. Everything slower is the queue's.
+//! Who repeats what: the SDK makes up to 3 attempts of each request, for throttling, 5xx and broken connections; in a
+//! long outage its token bucket (500, of which a repetition takes 5 or 10, and a success gives 1) runs dry, and there is
+//! one attempt each. What it does not repeat (a digest that did not match) is repeated by [`super::negotiation`]. Everything slower is the queue's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -19,6 +20,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
@@ -77,6 +79,7 @@ async fn build(origin: &Origin) -> Client {
     let shared = shared_config(origin).await;
     let mut config = Builder::from(&shared)
         .force_path_style(settings.force_path_style)
+        .retry_partition(RetryPartition::new(retry_partition(settings)))
         // Checksums are ours, in a header: the SDK's trailers cost more, and some stores refuse them.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -88,6 +91,11 @@ async fn build(origin: &Origin) -> Client {
         config = config.credentials_provider(SharedCredentialsProvider::new(provider));
     }
     Client::from_conf(config.build())
+}
+
+/// Stores share no token bucket: one that is down takes no attempts from another.
+fn retry_partition(settings: &BucketSettings) -> String {
+    format!("{} at {:?}", settings.name, settings.endpoint_url.as_ref().map(url::Url::as_str))
 }
 
 async fn shared_config(origin: &Origin) -> SdkConfig {

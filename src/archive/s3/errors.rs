@@ -176,10 +176,9 @@ enum Meaning {
 
 fn by_code(call: Call, answer: Answer<'_>) -> Option<Meaning> {
     let meaning = match answer.code {
-        "PreconditionFailed" => Meaning::Exists,
         // S3: after this answer to a complete, the parts must be sent again in a new upload.
         "ConditionalRequestConflict" if call == Call::Complete => Meaning::UploadLost,
-        "ConditionalRequestConflict" => Meaning::Exists,
+        "PreconditionFailed" | "ConditionalRequestConflict" => Meaning::Exists,
         // InvalidPart: a part is gone or is not what it was.
         "NoSuchUpload" | "InvalidPart" => Meaning::UploadLost,
         "BadDigest"

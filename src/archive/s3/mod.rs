@@ -113,7 +113,7 @@ impl S3Store {
         receipt: &Receipt,
         proof: Proof,
     ) -> Result<Stored, Failure> {
-        let (crc64nvme, crc32) = digests(receipt.crc64nvme, receipt.crc32, proof);
+        let (crc64nvme, crc32) = of_whole(receipt, proof);
         let request = self
             .fixed
             .put(&self.client().await, key, label)
@@ -136,7 +136,7 @@ impl S3Store {
         checksums: &Checksums,
         proof: Proof,
     ) -> Result<Part, Failure> {
-        let (crc64nvme, crc32) = digests(checksums.crc64nvme, Some(checksums.crc32), proof);
+        let (crc64nvme, crc32) = of_part(checksums, proof);
         let request = self
             .fixed
             .part(&self.client().await, key, upload)
@@ -252,7 +252,7 @@ impl ObjectStore for S3Store {
         whole: &Receipt,
     ) -> Result<Stored, StoreError> {
         let proof = self.uploads.settled();
-        let (crc64nvme, crc32) = digests(whole.crc64nvme, whole.crc32, proof);
+        let (crc64nvme, crc32) = of_whole(whole, proof);
         let parts = parts.iter().map(|part| completed_part(part, proof)).collect();
         let request = self
             .fixed
@@ -311,7 +311,7 @@ fn object_head(output: &HeadObjectOutput) -> ObjectHead {
 }
 
 fn completed_part(part: &Part, proof: Proof) -> CompletedPart {
-    let (crc64nvme, crc32) = digests(part.checksums.crc64nvme, Some(part.checksums.crc32), proof);
+    let (crc64nvme, crc32) = of_part(&part.checksums, proof);
     CompletedPart::builder()
         .part_number(part_number(part.number))
         .e_tag(format!("\"{}\"", part.etag))
@@ -325,11 +325,19 @@ fn open_upload(upload: &MultipartUpload) -> Option<OpenUpload> {
     Some(OpenUpload { upload: UploadId(upload.upload_id()?.to_owned()), initiated })
 }
 
-/// The digest to send, in its header's place.
-fn digests(crc64nvme: Crc64Nvme, crc32: Option<Crc32>, proof: Proof) -> (Option<String>, Option<String>) {
+/// The digests to send, each in its header's place.
+fn of_whole(receipt: &Receipt, proof: Proof) -> (Option<String>, Option<String>) {
     match proof {
-        Proof::Crc64Nvme => (Some(crc64nvme.to_string()), None),
-        Proof::Crc32 => (None, crc32.map(|crc| crc.to_string())),
+        Proof::Crc64Nvme => (Some(receipt.crc64nvme.to_string()), None),
+        Proof::Crc32 => (None, receipt.crc32.map(|crc| crc.to_string())),
+        Proof::ReadBack => (None, None),
+    }
+}
+
+fn of_part(checksums: &Checksums, proof: Proof) -> (Option<String>, Option<String>) {
+    match proof {
+        Proof::Crc64Nvme => (Some(checksums.crc64nvme.to_string()), None),
+        Proof::Crc32 => (None, Some(checksums.crc32.to_string())),
         Proof::ReadBack => (None, None),
     }
 }

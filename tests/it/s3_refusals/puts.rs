@@ -1,5 +1,6 @@
 //! What a put declares of its bytes, and its condition.
 
+use aws_sdk_s3::Config;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumAlgorithm;
@@ -82,7 +83,8 @@ impl aws_sdk_s3::config::Intercept for SwapBody {
 #[tokio::test]
 async fn a_checksum_in_a_trailer_is_taken_and_kept() {
     let (s3, client) = fixture().await;
-    let request = put(&s3, &client).checksum_algorithm(ChecksumAlgorithm::Crc32);
+    let trailers = Config::builder().request_checksum_calculation(RequestChecksumCalculation::WhenSupported);
+    let request = put(&s3, &client).checksum_algorithm(ChecksumAlgorithm::Crc32).customize().config_override(trailers);
     assert_eq!(answer(request.send().await), refusal(200, ""));
     assert_eq!(s3.objects()["k"].checksums, [(Algorithm::Crc32, "y/Q5Jg==".to_owned())].into());
 }
@@ -129,7 +131,7 @@ impl aws_sdk_s3::config::Intercept for ClaimLength {
         "ClaimLength"
     }
 
-    fn modify_before_transmit(
+    fn modify_before_signing(
         &self,
         context: &mut aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut<'_>,
         _: &aws_sdk_s3::config::RuntimeComponents,

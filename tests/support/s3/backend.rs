@@ -177,34 +177,42 @@ impl Backend {
         Ok(response)
     }
 
+    /// Goes on when the client does not wait for the answer, as S3 does.
     async fn complete(
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let key = request.input.key.clone();
-        let Assembly { upload, parts, digest } = self.begin_complete(&request)?;
-        let left_out = upload.parts.iter().filter(|(number, _)| !names(&request.input, **number));
+        let assembly = self.begin_complete(&request)?;
+        let (backend, input) = (self.clone(), request.input);
+        // Gigabytes are copied on a thread that may block.
+        let finished = tokio::task::spawn_blocking(move || backend.finish_complete(input, assembly));
+        finished.await.map_err(S3Error::internal_error)?.map(S3Response::new)
+    }
+
+    fn finish_complete(
+        &self,
+        input: CompleteMultipartUploadInput,
+        Assembly { upload, parts, digest }: Assembly,
+    ) -> S3Result<CompleteMultipartUploadOutput> {
+        let left_out = upload.parts.iter().filter(|(number, _)| !names(&input, **number));
         left_out.for_each(|(_, part)| part.body.discard());
         let bytes = parts.iter().map(|part| part.bytes).sum();
         let tags: String = parts.iter().map(|part| part.etag.as_str()).collect();
         let etag = format!("{}-{}", bucket::etag(&tags, bytes), parts.len());
-        // Gigabytes are copied on a thread that may block.
-        let bodies = parts.into_iter().map(|part| part.body).collect();
-        let joined =
-            tokio::task::spawn_blocking(move || Body::joined(bodies)).await.map_err(S3Error::internal_error)?;
+        let body = Body::joined(parts.into_iter().map(|part| part.body).collect())?;
         let kind = if upload.full_object { "FULL_OBJECT" } else { "COMPOSITE" };
-        let object = self.object(joined?, bytes, etag, digest.into_iter().collect(), kind, upload.label);
+        let object = self.object(body, bytes, etag, digest.into_iter().collect(), kind, upload.label);
         let output = CompleteMultipartUploadOutput {
-            bucket: Some(request.input.bucket),
-            key: Some(key.clone()),
+            bucket: Some(input.bucket),
+            key: Some(input.key.clone()),
             e_tag: Some(strong(&object.etag)),
             version_id: object.version_id.clone(),
             ..Default::default()
         };
         let mut bucket = self.lock();
-        bucket.completing.remove(&key);
-        bucket.insert(&self.storage, &key, object)?;
-        Ok(S3Response::new(output))
+        bucket.completing.remove(&input.key);
+        bucket.insert(&self.storage, &input.key, object)?;
+        Ok(output)
     }
 
     /// Checks everything, and takes the upload away: nobody else completes it, and its key is spoken for.
@@ -338,10 +346,10 @@ fn broken_body(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
         );
     }
     let code = S3ErrorCode::from_bytes(b"XAmzContentSHA256Mismatch").expect("it is text");
-    S3Error::with_message(
-        code,
-        format!("The provided 'x-amz-content-sha256' header does not match what was computed: {error}"),
-    )
+    let message = format!("The provided 'x-amz-content-sha256' header does not match what was computed: {error}");
+    let mut error = S3Error::with_message(code, message);
+    error.set_status_code(http::StatusCode::BAD_REQUEST);
+    error
 }
 
 /// What there is of it, then an error that breaks the connection, or nothing.
