@@ -11,3 +11,9 @@ impl MediaHost {
         Ok(Self(text.to_owned()))
     }
 }
+
+impl std::fmt::Display for MediaHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
