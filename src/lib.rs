@@ -16,6 +16,7 @@ pub mod kore;
 pub mod transfer;
 pub mod archive;
 pub mod config;
+pub mod telemetry;
 pub mod metrics;
 pub mod http;
 pub mod shutdown;

@@ -1,8 +1,9 @@
 //! Writing to people and programs: whole texts, without a panic when the reader has gone.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::Table;
+use comfy_table::presets;
 use serde_json::Value;
 
 use crate::queue::desk::Record;
@@ -29,10 +30,7 @@ pub(super) fn complain(text: &str) {
 /// A table of these columns for people; what strangers wrote is escaped.
 pub(super) fn table(columns: &[&str], records: &[Record]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(columns.to_vec());
-    if io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    }
+    table.load_style(presets::NOTHING).set_header(columns.to_vec());
     for record in records {
         table.add_row(columns.iter().map(|column| cell(record.get(*column).unwrap_or(&Value::Null))));
     }

@@ -90,7 +90,7 @@ impl Tokens {
         if secret.expose_secret().is_empty() {
             return Err(match &self.source {
                 ClientSecret::File(path) => format!("the client secret {} is empty", path.display()),
-                ClientSecret::Environment(_) => "the client secret in the environment is empty".to_owned(),
+                ClientSecret::Environment(_) | ClientSecret::Absent => "the client secret is empty".to_owned(),
             });
         }
         *cached = Some(secret.clone());

@@ -1,18 +1,40 @@
 //! The settings, in types that can be trusted: what is here was checked once, at start.
 //!
-//! Placeholder while the reader is being written: the shapes only.
+//! The way of a setting: [`environment`] is a snapshot of the variables, [`tree`] lays them over the file's tables,
+//! [`section`] hands out one key after the other, [`reading`] turns it into a trusted type, [`read`] lists the keys with
+//! their defaults, and [`show`] prints what came of it. The first fault ends it, with the file or variable, the key and
+//! what is expected; the process then exits with 78.
+//!
+//! Secrets take a way of their own ([`secret`]): no function that could show a value ever holds one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use url::Url;
 
 use crate::backoff::Backoff;
 use crate::hosts::MediaHost;
 use crate::key::KeyTemplate;
+
+mod environment;
+mod error;
+mod read;
+mod reading;
+mod secret;
+mod section;
+mod show;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tree;
+
+pub use environment::Environment;
+pub use error::SettingsError;
+pub use read::{DEFAULT_PATH, read, read_without_secrets};
+pub use secret::ClientSecret;
+pub use text::{parse_duration, parse_size, write_duration, write_size};
 
 /// Everything that CONTRACT section 7 lists.
 #[derive(Clone, Debug)]
@@ -33,10 +55,33 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
+impl Settings {
+    /// What is allowed and yet should be seen by a person: each a sentence that names the key.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (name, bot) in &self.bots {
+            if let (ClientSecret::File(path), true) = (&bot.client_secret, bot.client_secret.is_open_to_others()) {
+                let path = path.display();
+                warnings.push(format!(
+                    "bots.{name}.client_secret_file: others than owner and group may use {path}; chmod o= it"
+                ));
+            }
+            if bot.allow_insecure_http {
+                warnings.push(format!("bots.{name}.allow_insecure_http: tokens and recordings may travel unencrypted"));
+            }
+        }
+        if self.bucket.endpoint_url.as_ref().is_some_and(|url| url.scheme() != "https") {
+            warnings.push("bucket.endpoint_url: it is not https, so recordings travel unencrypted".to_owned());
+        }
+        warnings
+    }
+}
+
 /// `[queue]`
 #[derive(Clone, Debug)]
 pub struct QueueSettings {
-    /// The SQLite file.
+    /// The database; next to it are the files that belong to it.
     pub path: PathBuf,
 }
 
@@ -59,30 +104,6 @@ pub struct BotSettings {
     pub media_hosts: Vec<MediaHost>,
     /// Plain http for the API and for files.
     pub allow_insecure_http: bool,
-}
-
-/// Where a client secret is; the secret itself is read when it is needed, so that a rotation needs no restart.
-#[derive(Clone, Debug)]
-pub enum ClientSecret {
-    /// `client_secret_file`, or a systemd credential.
-    File(PathBuf),
-    /// `KORE_ARCHIVER__BOTS__NAME__CLIENT_SECRET`
-    Environment(SecretString),
-}
-
-impl ClientSecret {
-    /// The secret as it is now; trailing line ends are not part of it.
-    ///
-    /// # Errors
-    /// A sentence naming the file and the cause.
-    pub fn read(&self) -> Result<SecretString, String> {
-        match self {
-            Self::File(path) => std::fs::read_to_string(path)
-                .map(|text| SecretString::from(text.trim_end_matches(['\r', '\n'])))
-                .map_err(|error| format!("cannot read the client secret {}: {error}", path.display())),
-            Self::Environment(secret) => Ok(secret.clone()),
-        }
-    }
 }
 
 /// `[bucket]`
@@ -140,6 +161,14 @@ pub enum ChecksumChoice {
     ReadBack,
 }
 
+/// The words for it.
+const CHECKSUMS: [(&str, ChecksumChoice); 4] = [
+    ("auto", ChecksumChoice::Auto),
+    ("crc64nvme", ChecksumChoice::Crc64Nvme),
+    ("crc32", ChecksumChoice::Crc32),
+    ("read_back", ChecksumChoice::ReadBack),
+];
+
 /// `[poll]`
 #[derive(Clone, Debug)]
 pub struct PollSettings {
@@ -181,6 +210,9 @@ pub enum Schedule {
     /// Only the backoffs.
     Backoff,
 }
+
+/// The words for it.
+const SCHEDULES: [(&str, Schedule); 2] = [("adaptive", Schedule::Adaptive), ("backoff", Schedule::Backoff)];
 
 /// `[transfer]`
 #[derive(Clone, Copy, Debug)]
@@ -229,3 +261,11 @@ pub enum LogFormat {
     /// With fields, to the journal's socket.
     Journald,
 }
+
+/// The words for it.
+const FORMATS: [(&str, LogFormat); 4] = [
+    ("auto", LogFormat::Auto),
+    ("text", LogFormat::Text),
+    ("json", LogFormat::Json),
+    ("journald", LogFormat::Journald),
+];
