@@ -28,6 +28,8 @@ mod wav;
 mod webm;
 
 #[cfg(test)]
+mod odd;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod tests;
