@@ -171,6 +171,7 @@ fn mp4_boxes_of_64_bit_times_are_read_and_broken_ones_end_with_moov() {
 #[test]
 fn webm_what_follows_the_segment_is_harmless_and_what_leaves_its_parent_ends_with_it() {
     assert_eq!(unmarked(&[samples::webm(true), vec![0xA3, 0x88, 1]].concat()), None);
+    assert_eq!(unmarked(&[samples::webm(true), samples::webm(true)[..100].to_vec()].concat()), None);
     let tracks = samples::webm_tracks(2);
     let overlong = [&[0xEC, 0x5F, 0xFF][..], &[0; 20]].concat();
     let group = [&tracks[6..], &overlong].concat();
