@@ -91,7 +91,6 @@ impl Flac {
             Some((_, false)) => Claim::Cut,
             Some((samples, true)) if samples < info.samples => Claim::Cut,
             Some((_, true)) if info.samples > 0 => Claim::Whole,
-            None if info.samples > 0 && tail.is_empty() => Claim::Cut,
             None if tail_is_all => Claim::NoAudio,
             Some((_, true)) | None => Claim::Open,
         }

@@ -4,7 +4,7 @@
 //! file streams to the bucket, and holds a bounded part of it. The order of its work:
 //! 1. `sniff` decides on the first 4 KiB which container it is, or that it is text, or unknown.
 //! 2. One walker for each container follows its structure: chunks, pages, boxes, frames. `stride` carries it past the
-//!    audio itself, which is never looked at.
+//!    audio itself, which is not looked at, save for the last frame of FLAC. At most 384 KiB are held.
 //! 3. At the end the walker says whether what the container promised is there.
 //!
 //! Being wrong costs a person a look when a sound file is called suspect, and evidence when a cut one is not. So what a
@@ -27,6 +27,8 @@ mod walk;
 mod wav;
 mod webm;
 
+#[cfg(test)]
+mod odd;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

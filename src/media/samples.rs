@@ -211,12 +211,12 @@ pub(super) fn webm(knows_sizes: bool) -> Vec<u8> {
     [webm_header(), sized(&[0x18, 0x53, 0x80, 0x67], &[info, webm_tracks(2), clusters].concat())].concat()
 }
 
-fn amr() -> Vec<u8> {
+pub(super) fn amr() -> Vec<u8> {
     // Ten frames of 12.2 kbit/s.
     [b"#!AMR\n".to_vec(), [&[0x3C][..], &[1; 31]].concat().repeat(10)].concat()
 }
 
-fn au(size: u32) -> Vec<u8> {
+pub(super) fn au(size: u32) -> Vec<u8> {
     let header = [28, size, 1, 8000, 1, 0].map(u32::to_be_bytes).concat();
     [&b".snd"[..], &header, &[0x7F; 16_000]].concat()
 }

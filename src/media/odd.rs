@@ -1,0 +1,220 @@
+//! Odd files, container by container: what writers really do, and what only an attacker or a broken disk would.
+
+use super::samples::{self, boxed, chunk, element, format, mdat, moov, mp4, page, riff};
+use super::{Container, Doubt, Ending, Inspection, inspect};
+
+fn found(bytes: &[u8]) -> Inspection {
+    inspect(bytes, None, Ending::Marked)
+}
+
+fn marked(bytes: &[u8]) -> Option<Doubt> {
+    found(bytes).doubt
+}
+
+fn unmarked(bytes: &[u8]) -> Option<Doubt> {
+    inspect(bytes, None, Ending::Unmarked).doubt
+}
+
+fn is_cut(bytes: &[u8]) -> bool {
+    matches!(marked(bytes), Some(Doubt::Truncated { .. }))
+}
+
+fn patched(bytes: &[u8], at: usize, with: &[u8]) -> Vec<u8> {
+    [&bytes[..at], with, &bytes[at + with.len()..]].concat()
+}
+
+#[test]
+fn wav_a_chunk_header_that_is_cut_behind_the_data_is_seen() {
+    let sound = riff(&[format(1, 1, 2), chunk(b"data", &[7; 40]), chunk(b"LIST", b"")]);
+    assert_eq!(marked(&sound), None);
+    assert!(is_cut(&sound[..sound.len() - 4]));
+}
+
+#[test]
+fn wav_durations_come_from_blocks_from_fact_or_from_the_byte_rate_in_that_order() {
+    let wrong_rate = patched(&format(6, 1, 1), 16, &[0; 4]);
+    assert_eq!(found(&riff(&[wrong_rate, chunk(b"data", &[7; 8000])])).duration_seconds, Some(1.0));
+    let fact = chunk(b"fact", &4000_u32.to_le_bytes());
+    let compressed = |fact| found(&riff(&[format(0x55, 1, 1), fact, chunk(b"data", &[7; 8000])])).duration_seconds;
+    assert_eq!(compressed(fact), Some(0.5));
+    assert_eq!(compressed(chunk(b"fact", &[0xFF; 4])), Some(1.0));
+}
+
+#[test]
+fn wav_the_first_data_chunk_is_the_audio() {
+    let sound = riff(&[format(1, 1, 2), chunk(b"data", &[7; 16_000]), chunk(b"data", &[7; 4])]);
+    assert_eq!(found(&sound).duration_seconds, Some(1.0));
+}
+
+#[test]
+fn wav_may_be_big_endian() {
+    let format = [&b"fmt \0\0\0\x10\0\x01\0\x01\0\0\x1F\x40\0\0\x3E\x80\0\x02\0\x10"[..]].concat();
+    let sound = [&b"RIFX\0\0\0\x28WAVE"[..], &format, b"data\0\0\0\x04", &[7; 4]].concat();
+    assert_eq!((found(&sound).sample_rate, marked(&sound)), (Some(8000), None));
+    assert!(is_cut(&sound[..sound.len() - 1]));
+}
+
+#[test]
+fn wav_hostile_sizes_are_cuts_not_crashes() {
+    for size in [u32::MAX - 1, 0x8000_0000, 0x7FFF_FFFF] {
+        let sound = riff(&[format(1, 1, 2), [&b"LIST"[..], &size.to_le_bytes(), &[0; 99]].concat()]);
+        assert!(is_cut(&sound), "{size}");
+    }
+}
+
+#[test]
+fn flac_a_sync_within_the_audio_is_no_frame() {
+    let sound = samples::flac(4, true);
+    let frame = sound.len() - 208;
+    // As the last frame's header, but for the checksum.
+    let mut fake = sound[frame..frame + 6].to_vec();
+    fake[5] ^= 1;
+    let mut faked = patched(&sound, frame + 100, &fake);
+    let end = faked.len() - 2;
+    let sum = super::flac::crc16(&faked[frame..end]).to_be_bytes();
+    faked.splice(end.., sum);
+    assert_eq!(unmarked(&faked), None);
+}
+
+#[test]
+fn flac_a_damaged_last_frame_is_a_cut() {
+    let sound = samples::flac(4, false);
+    assert!(is_cut(&patched(&sound, sound.len() - 20, &[0x55, 0x55])));
+}
+
+#[test]
+fn ogg_of_streams_side_by_side_the_first_speaks() {
+    let other = |page: Vec<u8>| patched(&page, 14, &[2; 4]);
+    let file = [
+        page(2, 0, &samples::opus_head()),
+        other(page(2, 0, b"\x01vorbis\0\0\0\0\x02\x44\xAC\0\0")),
+        other(page(4, 999_999, &[1; 9])),
+        page(0, u64::MAX, &[1; 9]),
+        page(0, 48_312, &[1; 9]),
+    ];
+    assert!(is_cut(&file.concat()), "the other stream's end is not this one's");
+    let whole = [file.concat(), page(4, u64::MAX, &[1; 9])].concat();
+    assert_eq!((found(&whole).duration_seconds, found(&whole).sample_rate), (Some(1.0), Some(8000)));
+    assert_eq!(unmarked(&whole), None);
+}
+
+#[test]
+fn mp3_two_frames_of_one_kind_make_a_stream_and_one_does_not() {
+    let other = [0xFF, 0xFB, 0x50, 0x00];
+    assert_eq!(marked(&patched(&samples::mp3(2, false), 192, &other)), Some(Doubt::UnknownContainer));
+    let shifted = [&[0; 50][..], &samples::mp3(5, true)].concat();
+    assert_eq!(marked(&shifted), Some(Doubt::UnknownContainer), "junk in front");
+    assert_eq!(unmarked(&[samples::id3v2(9), shifted].concat()), None, "padding behind a tag");
+}
+
+#[test]
+fn mp3_a_tag_may_have_a_footer() {
+    let tag = patched(&samples::id3v2(9), 5, &[0x10]);
+    // What stands there is no padding but text: it must be passed over, not searched.
+    assert_eq!(unmarked(&[&tag[..], b"3DI\x04\0\x10\0\0\0\x09", &samples::flac(2, true)].concat()), None);
+}
+
+#[test]
+fn mp3_counts_of_frames_alone_and_of_vbri_are_believed() {
+    let counted = patched(&samples::mp3(10, true), 40, &[0, 0, 0, 1]);
+    assert_eq!(unmarked(&counted), None);
+    assert!(is_cut(&counted[..counted.len() - 192]));
+    let header = [&b"VBRI\0\x01\0\0\0\0"[..], &(11_u32 * 192).to_be_bytes(), &10_u32.to_be_bytes()].concat();
+    let vbri = patched(&samples::mp3(10, true), 36, &header);
+    assert_eq!((unmarked(&vbri), found(&vbri).duration_seconds), (None, Some(0.24)));
+    assert!(is_cut(&vbri[..vbri.len() - 192]));
+}
+
+#[test]
+fn mp3_the_start_of_a_frame_that_is_not_there_is_a_cut_and_junk_hides_the_duration() {
+    let bare = samples::mp3(10, false);
+    assert!(is_cut(&bare[..192 * 5 + 2]));
+    let holed = patched(&bare, 192 * 5, b"junk");
+    assert_eq!((marked(&holed), found(&holed).duration_seconds), (None, None));
+}
+
+#[test]
+fn mp4_media_of_no_size_runs_to_the_end() {
+    let sound = mp4(&[moov(false), [&[0; 4][..], b"mdat", &[1; 50]].concat()]);
+    assert_eq!((marked(&sound), unmarked(&sound)), (None, Some(Doubt::Unproven)));
+    let no_moov = mp4(&[[&[0; 4][..], b"mdat", &[1; 50]].concat(), moov(false)]);
+    assert!(is_cut(&no_moov));
+}
+
+#[test]
+fn mp4_sizes_of_64_bits_are_read() {
+    let large = |size: u64| [&[0, 0, 0, 1][..], b"mdat", &size.to_be_bytes(), &[1; 50]].concat();
+    assert_eq!(unmarked(&mp4(&[moov(false), large(66)])), None);
+    assert!(is_cut(&mp4(&[moov(false), large(67)])));
+    assert!(is_cut(&mp4(&[moov(false), large(u64::MAX)])));
+}
+
+#[test]
+fn mp4_fragments_end_with_their_index_and_not_within_a_header() {
+    let fragments = mp4(&[moov(true), boxed(b"moof", &[0; 9]), mdat(99)]);
+    assert_eq!(unmarked(&[&fragments[..], &boxed(b"mfra", &[0; 9])].concat()), None);
+    assert!(is_cut(&[&fragments[..], &[0, 0, 0]].concat()));
+}
+
+#[test]
+fn mp4_boxes_of_64_bit_times_are_read_and_broken_ones_end_with_moov() {
+    let clock = [&[1][..], &[0; 19], &8000_u32.to_be_bytes(), &16_000_u64.to_be_bytes()].concat();
+    let track = patched(&samples::track(b"soun"), 20, b"free");
+    let movie = boxed(b"moov", &[boxed(b"mvhd", &clock), track.clone()].concat());
+    assert_eq!(found(&mp4(&[movie, mdat(9)])).duration_seconds, Some(2.0));
+    for size in [0_u32, 7, 1 << 20, u32::MAX] {
+        let broken = boxed(b"moov", &[&track[..], &size.to_be_bytes(), b"udta"].concat());
+        assert_eq!(marked(&mp4(&[broken, mdat(9)])), None, "{size}");
+    }
+}
+
+#[test]
+fn webm_what_follows_the_segment_is_harmless_and_what_leaves_its_parent_ends_with_it() {
+    assert_eq!(unmarked(&[samples::webm(true), vec![0xA3, 0x88, 1]].concat()), None);
+    assert_eq!(unmarked(&[samples::webm(true), samples::webm(true)[..100].to_vec()].concat()), None);
+    let tracks = samples::webm_tracks(2);
+    let overlong = [&[0xEC, 0x5F, 0xFF][..], &[0; 20]].concat();
+    let group = [&tracks[6..], &overlong].concat();
+    let cluster = element(&[0x1F, 0x43, 0xB6, 0x75], &[0xEC, 0x80]);
+    let body = [element(&[0x16, 0x54, 0xAE, 0x6B], &group), cluster].concat();
+    let sound = [samples::webm_header(), element(&[0x18, 0x53, 0x80, 0x67], &body)].concat();
+    assert_eq!(unmarked(&sound), None);
+}
+
+#[test]
+fn webm_a_live_recording_cut_within_a_header_is_seen() {
+    let live = samples::webm(false);
+    assert!(is_cut(&[&live[..], &[0xA3]].concat()));
+    assert!(is_cut(&[&live[..], &[0x1F, 0x43]].concat()));
+}
+
+#[test]
+fn webm_durations_count_in_the_scale_of_the_file() {
+    let scale = element(&[0x2A, 0xD7, 0xB1], &[0x1E, 0x84, 0x80]);
+    for (duration, seconds) in [(1500.0_f64, Some(3.0)), (f64::NAN, None), (-1.0, None), (f64::INFINITY, None)] {
+        let info = [scale.clone(), element(&[0x44, 0x89], &duration.to_be_bytes())].concat();
+        let body = element(&[0x15, 0x49, 0xA9, 0x66], &info);
+        let file = [samples::webm_header(), element(&[0x18, 0x53, 0x80, 0x67], &body)].concat();
+        assert_eq!(found(&file).duration_seconds, seconds, "{duration}");
+    }
+}
+
+#[test]
+fn amr_frames_are_as_long_as_their_kind_says() {
+    let wide = [b"#!AMR-WB\n".to_vec(), [&[0x04][..], &[1; 17]].concat().repeat(50)].concat();
+    let wide_found = found(&[&wide[..wide.len() - 900], &[[0x0C].as_slice(), &[1; 23]].concat().repeat(50)].concat());
+    assert_eq!((wide_found.duration_seconds, wide_found.sample_rate), (Some(1.0), Some(16_000)));
+    assert_eq!((wide_found.content_type, wide_found.container), ("audio/amr-wb", Some(Container::Amr)));
+    assert!(is_cut(&[samples::amr(), vec![0x3C]].concat()));
+    // A frame's header has padding bits, which are 0.
+    assert_eq!(marked(&[samples::amr(), vec![0x3D]].concat()), None);
+    let stereo = [&b"#!AMR_MC1.0\n\0\0\0\x02"[..], &samples::amr()[6..]].concat();
+    assert_eq!((found(&stereo).duration_seconds, found(&stereo).channels), (Some(0.1), Some(2)));
+}
+
+#[test]
+fn au_of_size_0_is_read_to_the_end() {
+    let sound = samples::au(0);
+    assert_eq!((found(&sound).duration_seconds, marked(&sound)), (Some(2.0), None));
+    assert_eq!(unmarked(&sound), Some(Doubt::Unproven));
+}
