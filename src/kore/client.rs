@@ -261,6 +261,7 @@ mod tests {
         let body = r#"{"errors":[{"msg":"error verifying the jwt: eyJhbGciOi.x.CANARY","code":"40001"}]}"#;
         let server = Server::start(move |_, _| vec![http(401, "Date: Tue, 05 Mar 2024 12:00:00 GMT\r\n", body)]).await;
         let client = server.client(ClientSecret::Environment("CANARY".into()), limits());
+        client.turn().await;
         let error = client.poll(&id()).await.unwrap_err();
         assert!(matches!(error, PollError::Unauthorized { .. }));
         assert!(error.to_string().contains("s ahead of Kore's"), "{error}");
