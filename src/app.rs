@@ -82,10 +82,15 @@ impl App {
             stop: shutdown.soft.clone(),
         };
         let most_active = settings.poll.concurrency + settings.transfer.concurrency;
-        let worker =
-            Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
+        let worker = Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
         let drain_timeout = settings.transfer.drain_timeout;
         Ok(Self { worker, journeys, writer, desk, shutdown, drain_timeout, server, vitals, _queue_lock: queue.lock })
+    }
+
+    /// Counts and lists, for whoever shows progress.
+    #[must_use]
+    pub fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
     }
 
     /// Works until a signal, until nothing is pending if that was asked for, or until something has failed for good.
@@ -127,9 +132,9 @@ async fn serve(
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Option<JoinHandle<std::io::Result<()>>>> {
     let Some(address) = settings.http.listen else { return Ok(None) };
-    let listener = http::bind(address)
-        .await
-        .with_context(|| format!("http.listen = \"{address}\" cannot be had; name another address, or \"\" for none"))?;
+    let listener = http::bind(address).await.with_context(|| {
+        format!("http.listen = \"{address}\" cannot be had; name another address, or \"\" for none")
+    })?;
     tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
     let site = Site::new(metrics.clone(), Arc::clone(desk), vitals.clone(), Arc::clone(clock));
     Ok(Some(tokio::spawn(http::serve(listener, Arc::new(site)))))
@@ -191,7 +196,8 @@ async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys) -> an
 
 /// Aborts the uploads that earlier runs left; what cannot be reached now is tried again.
 async fn sweep(journeys: Journeys, desk: Arc<Desk>, writer: Writer) {
-    let patience = Backoff::new(Duration::from_secs(10), 2.0, Duration::from_secs(900)).expect("the constants make sense");
+    let patience =
+        Backoff::new(Duration::from_secs(10), 2.0, Duration::from_secs(900)).expect("the constants make sense");
     for step in 0.. {
         let left = match desk.left_uploads(writer.run()).await {
             Ok(left) => left,

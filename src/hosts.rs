@@ -172,7 +172,7 @@ pub(crate) fn shown_host(url: &Url) -> String {
 /// IPv4 networks that are not the public internet, by the registry of special-purpose addresses (RFC 6890) and
 /// multicast.
 const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10), // carrier-grade NAT
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -189,7 +189,7 @@ const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),     // reserved, and broadcast
 ];
 
-/// Networks inside 2000::/3 that are not the public internet all the same.
+/// Networks inside `2000::/3` that are not the public internet all the same.
 const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 3] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments: Teredo, ORCHID, benchmarks
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation
@@ -216,7 +216,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(v4);
     }
     let inside = |(network, bits): &(Ipv6Addr, u32)| (address.to_bits() ^ network.to_bits()) >> (128 - bits) == 0;
-    // Global unicast is 2000::/3; everything else is local, multicast, reserved or not routed.
+    // Global unicast is `2000::/3`; everything else is local, multicast, reserved or not routed.
     let global_unicast = address.segments()[0] >> 13 == 1;
     global_unicast && !NOT_PUBLIC_V6.iter().any(inside)
 }
@@ -224,11 +224,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// The IPv4 address that packets to this IPv6 one end at: mapped (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`) and 6to4
 /// (`2002::/16`). The older compatible form (`::/96`) is not routed and so never public.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(v4(g, h)),
-        (0x2002, ..) => Some(v4(b, c)),
+    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            v4(high, low)
+        }
         _ => None,
     }
 }

@@ -1,19 +1,23 @@
 //! kore-archiver
 
-pub mod archive;
-pub mod backoff;
+pub mod session;
 pub mod clock;
-pub mod config;
-pub mod decide;
-pub mod hosts;
-pub mod journey;
+pub mod backoff;
 pub mod key;
-pub mod kore;
+pub mod hosts;
+pub mod receipt;
 pub mod media;
-pub mod metrics;
+pub mod decide;
 pub mod pause;
 pub mod queue;
-pub mod receipt;
-pub mod session;
-pub mod transfer;
 pub mod worker;
+pub mod journey;
+pub mod kore;
+pub mod transfer;
+pub mod archive;
+pub mod config;
+pub mod metrics;
+pub mod http;
+pub mod shutdown;
+pub mod app;
+pub mod commands;

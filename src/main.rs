@@ -1,1 +1,10 @@
-fn main() {}
+//! The `kore-archiver` command; everything it does is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kore_archiver::commands::{self, Cli};
+
+fn main() -> ExitCode {
+    ExitCode::from(commands::main(&Cli::parse()))
+}

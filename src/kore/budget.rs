@@ -42,7 +42,7 @@ impl Budget {
     /// A budget of so many requests a minute (0 counts as 1), whose first slot comes one interval from now.
     #[must_use]
     pub fn new(requests_per_minute: u32, clock: Arc<dyn Clock>) -> Self {
-        let interval = Duration::from_secs(60) / requests_per_minute.max(1);
+        let interval = Duration::from_mins(1) / requests_per_minute.max(1);
         let spacing = interval + (interval / 50).min(MOST_GUARD);
         let next = Mutex::new(clock.elapsed() + spacing);
         Self { clock, spacing, next, used: StdMutex::default() }
@@ -55,7 +55,7 @@ impl Budget {
         let mut now = self.clock.elapsed();
         // A sleep may return early on some clocks; the comparison decides.
         while now + ahead < *next {
-            self.clock.sleep(*next - now).await;
+            self.clock.sleep(next.saturating_sub(now)).await;
             now = self.clock.elapsed();
         }
         *next = now.max(*next) + self.spacing;

@@ -70,10 +70,9 @@ impl KoreClient {
         Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock })
     }
 
-    /// One request in a slot of its own, under a token of its own.
+    /// One request, under a token of its own, on a turn that was waited for.
     async fn ask(&self, session: &SessionId) -> Result<Reply, PollError> {
-        self.budget.take().await;
-        let token = self.tokens.fresh(self.clock.now()).map_err(unauthorized)?;
+        let token = self.tokens.fresh(self.clock.now()).map_err(|what| unauthorized(&what))?;
         let mut auth = HeaderValue::from_str(token.expose_secret()).expect("a JWT is base64 and dots");
         auth.set_sensitive(true);
         let mut url = self.endpoint.clone();
@@ -115,10 +114,15 @@ impl KoreClient {
 
 #[async_trait]
 impl Vendor for KoreClient {
+    async fn turn(&self) {
+        self.budget.take().await;
+    }
+
     async fn poll(&self, session: &SessionId) -> Result<Answer, PollError> {
         let mut reply = self.ask(session).await?;
         if reply.refuses_the_token() {
             self.tokens.forget();
+            self.turn().await;
             reply = self.ask(session).await?;
         }
         if reply.refuses_the_token() {
@@ -183,6 +187,144 @@ fn unreachable(text: &str) -> PollError {
     PollError::Unreachable { message: message(text) }
 }
 
-fn unauthorized(text: String) -> PollError {
-    PollError::Unauthorized { message: message(&text) }
+fn unauthorized(text: &str) -> PollError {
+    PollError::Unauthorized { message: message(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Act, Server, limits, send};
+    use super::*;
+    use crate::config::ClientSecret;
+    use crate::session::StatusKind;
+
+    const WAITING: &str = r#"{"status":"media_in_progress"}"#;
+
+    fn http(code: u16, headers: &str, body: &str) -> Act {
+        send(format!("HTTP/1.1 {code} X\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    fn id() -> SessionId {
+        SessionId::parse("65e7133a3242653c58d70001").unwrap()
+    }
+
+    async fn poll(server: &Server) -> Result<Answer, PollError> {
+        let client = server.client(ClientSecret::Environment("CANARY".into()), limits());
+        let result = client.poll(&id()).await;
+        assert!(!format!("{result:?} {client:?}").contains("CANARY"), "{result:?}");
+        if let Err(error) = &result {
+            assert!(!error.to_string().contains("eyJ"), "{error}");
+        }
+        result
+    }
+
+    fn auth(request: &str) -> &str {
+        request.lines().find_map(|line| line.strip_prefix("auth: ")).expect("every request has a token")
+    }
+
+    #[tokio::test]
+    async fn a_poll_is_the_documented_request() {
+        let server = Server::start(|_, _| vec![http(200, "", WAITING)]).await;
+        assert_eq!(poll(&server).await.unwrap().status.kind(), StatusKind::MediaInProgress);
+        let request = server.requests().remove(0);
+        let line = "GET /api/public/bot/st-1%2F..%2Fx/v2/recordings?sessionId=65e7133a3242653c58d70001 HTTP/1.1\r\n";
+        assert!(request.starts_with(line), "{request}");
+        assert!(request.contains("content-type: application/json\r\n"), "{request}");
+        assert_eq!(auth(&request).split('.').count(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_tried_again_once_with_the_secret_as_it_is_then() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "old\n").unwrap();
+        let path = file.path().to_owned();
+        let server = Server::start(move |request, _| {
+            std::fs::write(&path, "new\n").unwrap();
+            vec![if request == 0 { http(401, "", "{}") } else { http(200, "", WAITING) }]
+        })
+        .await;
+        let client = server.client(ClientSecret::File(file.path().to_owned()), limits());
+        assert!(client.poll(&id()).await.is_ok());
+        let requests = server.requests();
+        assert_eq!(requests.len(), 2);
+        let signed_with = |secret: &str, token: &str| {
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let key = jsonwebtoken::DecodingKey::from_secret(secret.as_bytes());
+            jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).unwrap()
+        };
+        assert!(signed_with("old", auth(&requests[0])));
+        assert!(signed_with("new", auth(&requests[1])));
+    }
+
+    #[tokio::test]
+    async fn two_refused_tokens_are_the_set_up_and_take_two_slots() {
+        let body = r#"{"errors":[{"msg":"error verifying the jwt: eyJhbGciOi.x.CANARY","code":"40001"}]}"#;
+        let server = Server::start(move |_, _| vec![http(401, "Date: Tue, 05 Mar 2024 12:00:00 GMT\r\n", body)]).await;
+        let client = server.client(ClientSecret::Environment("CANARY".into()), limits());
+        let error = client.poll(&id()).await.unwrap_err();
+        assert!(matches!(error, PollError::Unauthorized { .. }));
+        assert!(error.to_string().contains("s ahead of Kore's"), "{error}");
+        assert!(!error.to_string().contains("CANARY"), "{error}");
+        assert_eq!((server.requests().len(), client.budget.used_in_last_minute()), (2, 2));
+        assert_ne!(auth(&server.requests()[0]), auth(&server.requests()[1]));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_read_is_named_and_nothing_is_sent() {
+        let server = Server::start(|_, _| vec![]).await;
+        let client = server.client(ClientSecret::File("/nonexistent/secret".into()), limits());
+        let error = client.poll(&id()).await.unwrap_err();
+        assert!(matches!(&error, PollError::Unauthorized { message } if message.contains("/nonexistent/secret")));
+        assert!(server.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let server = Server::start(|_, _| vec![http(302, "Location: /elsewhere\r\n", WAITING)]).await;
+        assert!(matches!(poll(&server).await, Err(PollError::Refused { .. })));
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_rate_limit_comes_with_its_wait() {
+        for (header, wait) in [("30", Some(30)), ("0", Some(1)), ("86400", Some(900)), ("1e99", None), ("-5", None)] {
+            let headers = format!("Retry-After: {header}\r\n");
+            let server = Server::start(move |_, _| vec![http(429, &headers, "<html>")]).await;
+            let Err(PollError::RateLimited { retry_after, .. }) = poll(&server).await else { panic!("{header}") };
+            assert_eq!(retry_after.map(|wait| wait.as_secs()), wait, "{header}");
+        }
+        let server = Server::start(|_, _| vec![send("HTTP/1.1 503 X\r\nContent-Length: 9\r\n\r\ncut")]).await;
+        assert!(matches!(poll(&server).await, Err(PollError::RateLimited { retry_after: None, .. })));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_slow_endless_or_cut_is_nobodys_fault_here() {
+        let head = "HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n";
+        for acts in
+            [vec![Act::Hang], vec![send(head), Act::Drip], vec![send(head)], vec![], vec![send(head), Act::Reset]]
+        {
+            let server = Server::start(move |_, _| acts.clone()).await;
+            assert!(matches!(poll(&server).await, Err(PollError::Unreachable { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_cut_at_a_mebibyte_and_a_packed_answer_is_not_unpacked() {
+        let flood = format!("HTTP/1.1 200 X\r\n\r\n{{\"status\":\"{}", "x".repeat(LONGEST_BODY));
+        let server = Server::start(move |_, _| vec![send(flood.clone()), Act::Hang]).await;
+        let error = poll(&server).await.unwrap_err();
+        assert!(matches!(&error, PollError::Refused { message } if message.contains("1048576")), "{error}");
+        let server = Server::start(|_, _| vec![http(200, "Content-Encoding: gzip\r\n", WAITING)]).await;
+        assert!(matches!(poll(&server).await, Err(PollError::Refused { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_unreachable_and_the_url_is_not_told() {
+        let server = Server::start(|_, _| vec![]).await;
+        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server { address: gone.local_addr().unwrap(), ..server };
+        drop(gone);
+        let error = poll(&server).await.unwrap_err();
+        assert!(matches!(&error, PollError::Unreachable { message } if !message.contains("sessionId")), "{error}");
+    }
 }

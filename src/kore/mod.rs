@@ -18,6 +18,8 @@ mod reply;
 mod resolver;
 mod resume;
 mod route;
+#[cfg(test)]
+mod testing;
 pub mod token;
 pub mod url;
 mod wire;

@@ -23,9 +23,9 @@ const AUDIENCE: &str = "https://idproxy.kore.ai/authorize";
 /// Any text is accepted as the user; this one tells the tenant's administrators who asks.
 const SUBJECT: &str = "kore-archiver";
 /// A clock of ours that is fast by less does not make a token come from the future.
-const ISSUED_EARLIER: Duration = Duration::from_secs(60);
+const ISSUED_EARLIER: Duration = Duration::from_mins(1);
 /// Half of what is allowed, so that a clock off by a quarter of an hour either way still makes good tokens.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+const LIFETIME: Duration = Duration::from_mins(30);
 
 #[derive(Serialize)]
 struct Claims<'a> {

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn what_grants_access_is_hidden_and_the_rest_is_kept() {
-        let plain = |text| plain(text, 300);
+        let plain = |text: &str| plain(text, 300);
         assert_eq!(plain("You've exceeded the limit. Please wait."), "You've exceeded the limit. Please wait.");
         assert_eq!(plain("cannot get https://a.b/f.wav?e=1&s=CANARY now"), "cannot get https://a.b/f.wav?[hidden] now");
         assert_eq!(plain("error verifying the jwt: eyJhbGciOi.eyJzdWIi.CANARY"), "error verifying the jwt: [hidden]");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::kore::{Answer, Body, FakeKore, Options, Outage, RateLimit, SourceFile, Timeline};
 
-const SESSION: &str = "65e7133a3242653c58d70001";
+pub(crate) const SESSION: &str = "65e7133a3242653c58d70001";
 
 #[tokio::test]
 async fn a_good_request_gets_the_listing() {
@@ -288,7 +288,7 @@ fn request(kore: &FakeKore, auth: Option<&str>) -> RequestBuilder {
     auth.into_iter().fold(request, |request, auth| request.header("auth", auth))
 }
 
-fn good(kore: &FakeKore) -> RequestBuilder {
+pub(crate) fn good(kore: &FakeKore) -> RequestBuilder {
     request(kore, Some(&token(kore, &json!({}))))
 }
 

@@ -75,6 +75,22 @@ async fn a_cut_comes_after_so_many_bytes_by_fin_or_by_reset() {
 }
 
 #[tokio::test]
+async fn rules_compose_and_each_counts_its_own_requests() {
+    let chunked = Quirk::Framed(Framing::Chunked);
+    let (kore, file) = serving(|file| {
+        file.always(chunked).nth(1, Quirk::Code(503)).nth(1, Quirk::Header("Retry-After", "7".to_owned()))
+    })
+    .await;
+    let mut heads = Vec::new();
+    for _ in 0..3 {
+        heads.push(fetch(&kore, &file, "Connection: close\r\n").await.0);
+    }
+    assert!(heads.iter().all(|head| header(head, "Transfer-Encoding") == Some("chunked")), "{heads:?}");
+    assert_eq!(heads.iter().map(|head| &head[9..12]).collect::<Vec<_>>(), ["200", "503", "200"]);
+    assert_eq!(header(&heads[1], "Retry-After"), Some("7"));
+}
+
+#[tokio::test]
 async fn a_stall_sends_so_much_and_holds_the_connection() {
     let (kore, file) = serving(|file| file.always(Quirk::Stall { after: 300 })).await;
     let mut raw = Raw::connect(&kore).await;

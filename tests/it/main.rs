@@ -4,6 +4,7 @@
 mod support;
 
 mod kore_refusals;
+mod kore_timelines;
 mod kore_wire;
 mod media_samples;
 mod s3_adapter;

@@ -64,6 +64,15 @@ fn noise_reads_the_same_at_any_offset_and_never_repeats_a_stretch() {
     assert_eq!(stretches.len(), whole.len().div_ceil(4096));
 }
 
+#[test]
+fn a_body_on_disk_is_the_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let bytes = wav(WavShape::Plain, &speech(1, LENGTH));
+    std::fs::write(file.path(), &bytes).unwrap();
+    let body = Body::disk(file.path()).unwrap();
+    assert_eq!((body.to_vec(), body.sha256()), (bytes.clone(), Body::bytes(bytes).sha256()));
+}
+
 fn assert_as_lofty_reads(sample: &Sample) {
     let probe = Probe::new(Cursor::new(&sample.bytes)).guess_file_type().unwrap();
     let file = probe.read().unwrap_or_else(|error| panic!("{}: {error}", sample.file_name));

@@ -1,4 +1,7 @@
 //! A recording on the file host: name, path, content, and how the host misbehaves when it is fetched.
+//!
+//! Rules count requests with a good URL from the moment they are added, so that a test can script a file in advance
+//! (`.nth(0, cut).nth(1, stall)`) or bend it in the middle of a download.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,6 +86,12 @@ impl SourceFile {
     #[must_use]
     pub fn next(self, count: u32, quirk: Quirk) -> Self {
         self.rule(0, count, quirk)
+    }
+
+    /// The one request that comes after `skipped` others is bent like this; 0 is the next.
+    #[must_use]
+    pub fn nth(self, skipped: u32, quirk: Quirk) -> Self {
+        self.rule(skipped, skipped + 1, quirk)
     }
 
     /// After `skipped` more requests, every one is bent like this.

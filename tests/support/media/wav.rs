@@ -1,7 +1,7 @@
 //! WAV under every header that recordings were seen with, odd and wrong ones included.
 
+use super::super::kore::Body;
 use super::speech::{CHANNELS, SAMPLE_RATE};
-use crate::support::kore::Body;
 
 /// What the header looks like, and whether it tells the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,122 @@
+//! What people type. Data goes to stdout, everything else to stderr; the exit codes are CONTRACT section 6.
+
+mod config;
+mod enqueue;
+mod output;
+mod retry;
+mod run;
+mod show;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Environment, Settings, SettingsError};
+use crate::queue::QueueError;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "kore-archiver", version, about, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// The settings file [default: /etc/kore-archiver/config.toml if it exists]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  kore-archiver enqueue 65e7133a3242653c58d70001
+  sqlite3 /var/lib/kore-archiver/queue.db \"INSERT INTO sessions (session_id) VALUES ('65e7133a3242653c58d70001')\"
+  kore-archiver status
+  kore-archiver show 65e7133a3242653c58d70001
+  kore-archiver retry --state failed --reason not_found
+
+Exit codes: 0 done, 1 error at run time, 2 wrong usage, 3 finished but something needs a person,
+74 the queue's storage is damaged or not usable, 75 another daemon holds the queue, 78 wrong settings.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Archive what is in the queue, and what comes into it
+    Run(run::Arguments),
+    /// Put session ids into the queue
+    Enqueue(enqueue::Arguments),
+    /// Show counts, pauses and the newest failures
+    Status(status::Arguments),
+    /// Show a session, its recordings and its history
+    Show(show::Arguments),
+    /// Send sessions back to pending
+    Retry(retry::Arguments),
+    /// Print the settings in force, secrets hidden
+    Config(config::Arguments),
+}
+
+/// How a command ended, if it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0
+    Done,
+    /// 1: what was asked for is not there.
+    Failed,
+    /// 3: finished, and something needs a person.
+    NeedsAPerson,
+}
+
+/// A command line that is well-formed and makes no sense (exit 2).
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(String);
+
+/// Carries out a command line; gives the process's exit code.
+#[must_use]
+pub fn main(cli: &Cli) -> u8 {
+    match carry_out(cli) {
+        Ok(Exit::Done) => 0,
+        Ok(Exit::Failed) => 1,
+        Ok(Exit::NeedsAPerson) => 3,
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            code(&error)
+        }
+    }
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() {
+        return 2;
+    }
+    if error.is::<SettingsError>() {
+        return 78;
+    }
+    match error.downcast_ref::<QueueError>() {
+        Some(QueueError::NotUsable { .. } | QueueError::Io(_)) => 74,
+        Some(QueueError::Held { .. }) => 75,
+        Some(QueueError::Busy(_) | QueueError::Full(_) | QueueError::Refused(_)) | None => 1,
+    }
+}
+
+fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
+    let environment = Environment::of_process();
+    let file = cli.config.as_deref();
+    // Who only looks at the queue need not be able to read the secrets.
+    let settings = || crate::config::read_without_secrets(file, &environment);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match &cli.command {
+        Command::Run(arguments) => {
+            let settings = crate::config::read(file, &environment)?;
+            crate::telemetry::init(&settings.log, &environment)?;
+            runtime.block_on(run::run(arguments, &settings))
+        }
+        Command::Enqueue(arguments) => runtime.block_on(enqueue::run(arguments, &settings()?)),
+        Command::Status(arguments) => runtime.block_on(status::run(arguments, &settings()?)),
+        Command::Show(arguments) => runtime.block_on(show::run(arguments, &settings()?)),
+        Command::Retry(arguments) => runtime.block_on(retry::run(arguments, &settings()?)),
+        Command::Config(arguments) => config::run(arguments, &crate::config::read(file, &environment)?),
+    }
+}
+
+/// Opens the queue that the settings name.
+async fn desk(settings: &Settings) -> Result<crate::queue::Desk, QueueError> {
+    crate::queue::Desk::open(&settings.queue.path).await
+}
