@@ -124,6 +124,7 @@ async fn read_back(store: &S3Store) -> Result<Vec<u8>, StoreError> {
 }
 
 /// The variant, for tables of expectations.
+#[expect(clippy::needless_pass_by_value, reason = "it is asked about what was just returned")]
 fn kind<T>(result: Result<T, StoreError>) -> &'static str {
     match result {
         Ok(_) => "ok",

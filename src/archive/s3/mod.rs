@@ -20,6 +20,7 @@ mod connect;
 mod errors;
 mod negotiation;
 mod settings;
+mod wire;
 
 use std::fmt;
 
@@ -28,8 +29,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::{ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, MultipartUpload};
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType, CompletedMultipartUpload};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 
@@ -40,10 +40,9 @@ use self::settings::Fixed;
 use super::store::{
     Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, Segments, StoreError, Stored, UploadId,
 };
-use crate::clock::Timestamp;
 use crate::config::BucketSettings;
 use crate::key::ObjectKey;
-use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
+use crate::receipt::{Checksums, Receipt};
 
 /// Pages of uploads that are read for one key. S3 puts 1,000 on a page, and a key has a handful.
 const MOST_PAGES: usize = 100;
@@ -113,18 +112,18 @@ impl S3Store {
         receipt: &Receipt,
         proof: Proof,
     ) -> Result<Stored, Failure> {
-        let (crc64nvme, crc32) = of_whole(receipt, proof);
+        let (crc64nvme, crc32) = wire::of_whole(receipt, proof);
         let request = self
             .fixed
             .put(&self.client().await, key, label)
             .if_none_match("*")
-            .content_length(signed(body.len()))
+            .content_length(wire::signed(body.len()))
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_crc32(crc32)
             .body(body::replayable(body));
         let sent = request.customize().disable_payload_signing().send().await;
         let output = sent.map_err(|error| self.failure(Call::Put, &error))?;
-        Ok(Stored { etag: plain_etag(output.e_tag()), version_id: output.version_id })
+        Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
     }
 
     async fn send_part(
@@ -136,22 +135,22 @@ impl S3Store {
         checksums: &Checksums,
         proof: Proof,
     ) -> Result<Part, Failure> {
-        let (crc64nvme, crc32) = of_part(checksums, proof);
+        let (crc64nvme, crc32) = wire::of_part(checksums, proof);
         let request = self
             .fixed
             .part(&self.client().await, key, upload)
-            .part_number(part_number(number))
-            .content_length(signed(body.len()))
+            .part_number(wire::part_number(number))
+            .content_length(wire::signed(body.len()))
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_crc32(crc32)
             .body(body::replayable(body));
         let sent = request.customize().disable_payload_signing().send().await;
         let output = sent.map_err(|error| self.failure(Call::Part, &error))?;
-        Ok(Part { number, etag: plain_etag(output.e_tag()), checksums: *checksums })
+        Ok(Part { number, etag: wire::plain_etag(output.e_tag()), checksums: *checksums })
     }
 
     async fn send_create(&self, key: &ObjectKey, label: &Label, proof: Proof) -> Result<UploadId, Failure> {
-        let algorithm = settings::algorithm(proof);
+        let algorithm = wire::algorithm(proof);
         let request = self
             .fixed
             .create(&self.client().await, key, label)
@@ -171,7 +170,7 @@ impl ObjectStore for S3Store {
         let request = self.fixed.head(&self.client().await, key).checksum_mode(ChecksumMode::Enabled);
         match request.send().await {
             Ok(output) if output.delete_marker() == Some(true) => Ok(None),
-            Ok(output) => Ok(Some(object_head(&output))),
+            Ok(output) => Ok(Some(wire::object_head(&output))),
             // HEAD has no body: a missing bucket looks like this too, and the put that follows will say so.
             Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => Ok(None),
             Err(error) => Err(self.error(Call::Head, &error)),
@@ -252,19 +251,19 @@ impl ObjectStore for S3Store {
         whole: &Receipt,
     ) -> Result<Stored, StoreError> {
         let proof = self.uploads.settled();
-        let (crc64nvme, crc32) = of_whole(whole, proof);
-        let parts = parts.iter().map(|part| completed_part(part, proof)).collect();
+        let (crc64nvme, crc32) = wire::of_whole(whole, proof);
+        let parts = parts.iter().map(|part| wire::completed_part(part, proof)).collect();
         let request = self
             .fixed
             .complete(&self.client().await, key, upload)
             .if_none_match("*")
-            .mpu_object_size(signed(whole.bytes))
-            .set_checksum_type(settings::algorithm(proof).map(|_| ChecksumType::FullObject))
+            .mpu_object_size(wire::signed(whole.bytes))
+            .set_checksum_type(wire::algorithm(proof).map(|_| ChecksumType::FullObject))
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_crc32(crc32)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
         let output = request.send().await.map_err(|error| self.error(Call::Complete, &error))?;
-        Ok(Stored { etag: plain_etag(output.e_tag()), version_id: output.version_id })
+        Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
     }
 
     async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
@@ -286,7 +285,7 @@ impl ObjectStore for S3Store {
             let page = request.send().await.map_err(|error| self.error(Call::Uploads, &error))?;
             // A prefix finds longer keys too.
             let ours = page.uploads().iter().filter(|upload| upload.key() == Some(key.as_str()));
-            found.extend(ours.filter_map(open_upload));
+            found.extend(ours.filter_map(wire::open_upload));
             if page.is_truncated() != Some(true) {
                 break;
             }
@@ -294,62 +293,4 @@ impl ObjectStore for S3Store {
         }
         Ok(found)
     }
-}
-
-fn object_head(output: &HeadObjectOutput) -> ObjectHead {
-    // A checksum of checksums says nothing about the whole object.
-    let whole = output.checksum_type().is_none_or(|kind| *kind == ChecksumType::FullObject);
-    let claimed = output.metadata().and_then(|metadata| metadata.get("sha256"));
-    ObjectHead {
-        bytes: output.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
-        etag: plain_etag(output.e_tag()),
-        version_id: output.version_id.clone(),
-        crc64nvme: output.checksum_crc64_nvme().filter(|_| whole).and_then(Crc64Nvme::from_base64),
-        crc32: output.checksum_crc32().filter(|_| whole).and_then(Crc32::from_base64),
-        claimed_sha256: claimed.and_then(|hex| Sha256::from_hex(hex)),
-    }
-}
-
-fn completed_part(part: &Part, proof: Proof) -> CompletedPart {
-    let (crc64nvme, crc32) = of_part(&part.checksums, proof);
-    CompletedPart::builder()
-        .part_number(part_number(part.number))
-        .e_tag(format!("\"{}\"", part.etag))
-        .set_checksum_crc64_nvme(crc64nvme)
-        .set_checksum_crc32(crc32)
-        .build()
-}
-
-fn open_upload(upload: &MultipartUpload) -> Option<OpenUpload> {
-    let initiated = upload.initiated().and_then(|at| at.to_millis().ok()).map(Timestamp::from_millis);
-    Some(OpenUpload { upload: UploadId(upload.upload_id()?.to_owned()), initiated })
-}
-
-/// The digests to send, each in its header's place.
-fn of_whole(receipt: &Receipt, proof: Proof) -> (Option<String>, Option<String>) {
-    match proof {
-        Proof::Crc64Nvme => (Some(receipt.crc64nvme.to_string()), None),
-        Proof::Crc32 => (None, receipt.crc32.map(|crc| crc.to_string())),
-        Proof::ReadBack => (None, None),
-    }
-}
-
-fn of_part(checksums: &Checksums, proof: Proof) -> (Option<String>, Option<String>) {
-    match proof {
-        Proof::Crc64Nvme => (Some(checksums.crc64nvme.to_string()), None),
-        Proof::Crc32 => (None, Some(checksums.crc32.to_string())),
-        Proof::ReadBack => (None, None),
-    }
-}
-
-fn plain_etag(etag: Option<&str>) -> String {
-    etag.unwrap_or_default().trim_matches('"').to_owned()
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).expect("S3 holds no object of 8 EiB")
-}
-
-fn part_number(number: u32) -> i32 {
-    i32::try_from(number).expect("an upload has at most 10,000 parts")
 }

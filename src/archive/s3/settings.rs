@@ -12,11 +12,10 @@ use aws_sdk_s3::operation::head_object::builders::HeadObjectFluentBuilder;
 use aws_sdk_s3::operation::list_multipart_uploads::builders::ListMultipartUploadsFluentBuilder;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::operation::upload_part::builders::UploadPartFluentBuilder;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use url::form_urlencoded;
 
 use super::connect;
-use super::negotiation::Proof;
 use crate::archive::store::{Label, UploadId};
 use crate::config::{BucketSettings, Sse};
 use crate::key::ObjectKey;
@@ -122,14 +121,5 @@ impl Fixed {
     /// Ends a download that stands still.
     pub(super) fn download_guard(&self) -> Builder {
         connect::guarded_download(self.timeout)
-    }
-}
-
-/// What a multipart upload is created with.
-pub(super) fn algorithm(proof: Proof) -> Option<ChecksumAlgorithm> {
-    match proof {
-        Proof::Crc64Nvme => Some(ChecksumAlgorithm::Crc64Nvme),
-        Proof::Crc32 => Some(ChecksumAlgorithm::Crc32),
-        Proof::ReadBack => None,
     }
 }

@@ -111,7 +111,7 @@ async fn the_checksum_and_the_length_of_the_whole_are_compared() {
 async fn a_checksum_of_checksums_needs_that_of_each_part() {
     let upload = Upload::begin(|create| create.checksum_algorithm(ChecksumAlgorithm::Sha256)).await;
     let part = upload.part(1, b"123456789".to_vec()).await;
-    assert_eq!(upload.completed(&[part.clone()]).await, refusal(400, "InvalidRequest"));
+    assert_eq!(upload.completed(std::slice::from_ref(&part)).await, refusal(400, "InvalidRequest"));
     let named = CompletedPart::builder().part_number(1).e_tag(part.e_tag().unwrap());
     let named = named.checksum_sha256("FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=").build();
     assert_eq!(upload.completed(&[named]).await, refusal(200, ""));

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::HeaderMap;
 use s3s::dto::*;
-use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, s3_error};
 
 use super::bodies::{Body, Storage};
 use super::bucket::{self, Bucket, Label, Object, StoredPart, Upload, strong};
@@ -39,13 +39,6 @@ struct Taken {
     bytes: u64,
     etag: String,
     digests: Digests,
-}
-
-/// An upload that is being put together.
-struct Assembly {
-    upload: Upload,
-    parts: Vec<StoredPart>,
-    digest: Option<(Algorithm, String)>,
 }
 
 impl Backend {
@@ -129,118 +122,6 @@ impl Backend {
     ) -> Object {
         let version_id = self.versioned.then(|| format!("v{:06}", self.lock().next_number()));
         Object { body, bytes, etag, digests, checksum_type, version_id, modified: now(), label }
-    }
-
-    fn create(
-        &self,
-        request: S3Request<CreateMultipartUploadInput>,
-    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        let quirks = Quirks::of(&request.extensions);
-        refuse_checksums(&quirks, &request.headers)?;
-        self.storage.accepts(&request.input.key)?;
-        let ignores = quirks.has(&Fault::NoChecksums);
-        let (algorithm, full_object) = if ignores { (None, true) } else { uploads::algorithm(&request.headers)? };
-        let key = request.input.key;
-        let label = Label::new(&request.headers, request.input.metadata);
-        let mut bucket = self.lock();
-        let id = format!("upload-{:06}", bucket.next_number());
-        let upload =
-            Upload { key: key.clone(), label, algorithm, full_object, parts: Default::default(), initiated: now() };
-        bucket.uploads.insert(id.clone(), upload);
-        Ok(S3Response::new(CreateMultipartUploadOutput {
-            bucket: Some(request.input.bucket),
-            key: Some(key),
-            upload_id: Some(id),
-            ..Default::default()
-        }))
-    }
-
-    async fn part(&self, mut request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-        refuse_checksums(&Quirks::of(&request.extensions), &request.headers)?;
-        let (key, id, number) = (request.input.key.clone(), request.input.upload_id.clone(), request.input.part_number);
-        uploads::check_part_number(number)?;
-        let mut wanted = digests::named(&request.headers);
-        {
-            let mut bucket = self.lock();
-            let upload = bucket.upload(&key, &id)?;
-            uploads::check_part_algorithm(upload, &wanted)?;
-            wanted.extend(upload.algorithm);
-        }
-        let body = request.input.body.take();
-        let taken = self.take(&mut request, body, &wanted).await?;
-        let part = StoredPart { body: taken.body, bytes: taken.bytes, etag: taken.etag, digests: taken.digests };
-        let mut response = S3Response::new(UploadPartOutput { e_tag: Some(strong(&part.etag)), ..Default::default() });
-        digests::as_headers(&sent_or_default(part.digests.clone(), &wanted), &mut response.headers);
-        if let Some(replaced) = self.lock().upload(&key, &id)?.parts.insert(number, part) {
-            replaced.body.discard();
-        }
-        Ok(response)
-    }
-
-    /// Goes on when the client does not wait for the answer, as S3 does.
-    async fn complete(
-        &self,
-        request: S3Request<CompleteMultipartUploadInput>,
-    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let assembly = self.begin_complete(&request)?;
-        let (backend, input) = (self.clone(), request.input);
-        // Gigabytes are copied on a thread that may block.
-        let finished = tokio::task::spawn_blocking(move || backend.finish_complete(input, assembly));
-        finished.await.map_err(S3Error::internal_error)?.map(S3Response::new)
-    }
-
-    fn finish_complete(
-        &self,
-        input: CompleteMultipartUploadInput,
-        Assembly { upload, parts, digest }: Assembly,
-    ) -> S3Result<CompleteMultipartUploadOutput> {
-        let left_out = upload.parts.iter().filter(|(number, _)| !names(&input, **number));
-        left_out.for_each(|(_, part)| part.body.discard());
-        let bytes = parts.iter().map(|part| part.bytes).sum();
-        let tags: String = parts.iter().map(|part| part.etag.as_str()).collect();
-        let etag = format!("{}-{}", bucket::etag(&tags, bytes), parts.len());
-        let body = Body::joined(parts.into_iter().map(|part| part.body).collect())?;
-        let kind = if upload.full_object { "FULL_OBJECT" } else { "COMPOSITE" };
-        let object = self.object(body, bytes, etag, digest.into_iter().collect(), kind, upload.label);
-        let output = CompleteMultipartUploadOutput {
-            bucket: Some(input.bucket),
-            key: Some(input.key.clone()),
-            e_tag: Some(strong(&object.etag)),
-            version_id: object.version_id.clone(),
-            ..Default::default()
-        };
-        let mut bucket = self.lock();
-        bucket.completing.remove(&input.key);
-        bucket.insert(&self.storage, &input.key, object)?;
-        Ok(output)
-    }
-
-    /// Checks everything, and takes the upload away: nobody else completes it, and its key is spoken for.
-    fn begin_complete(&self, request: &S3Request<CompleteMultipartUploadInput>) -> S3Result<Assembly> {
-        let input = &request.input;
-        let mut bucket = self.lock();
-        let upload = bucket.upload(&input.key, &input.upload_id)?;
-        let parts = uploads::chosen(upload, input)?;
-        let mut digest = None;
-        if parts.iter().all(|part| !part.digests.is_empty()) {
-            let (algorithm, whole) = uploads::whole_digest(upload, &parts);
-            let bytes = parts.iter().map(|part| part.bytes).sum();
-            uploads::check_whole(upload, &request.headers, bytes, (algorithm, &whole))?;
-            digest = Some((algorithm, whole));
-        }
-        let heeds = !Quirks::of(&request.extensions).has(&Fault::IgnoreIfNoneMatch);
-        bucket.permits(&input.key, input.if_none_match.as_ref().filter(|_| heeds))?;
-        bucket.completing.insert(input.key.clone());
-        let upload = bucket.uploads.remove(&input.upload_id).expect("it was found under the same lock");
-        Ok(Assembly { upload, parts, digest })
-    }
-
-    fn abort(&self, input: &AbortMultipartUploadInput) -> S3Result<()> {
-        let mut bucket = self.lock();
-        bucket.upload(&input.key, &input.upload_id)?;
-        let upload = bucket.uploads.remove(&input.upload_id).expect("it was found under the same lock");
-        upload.parts.values().for_each(|part| part.body.discard());
-        Ok(())
     }
 
     /// The object, or S3's way of saying that there is none, which depends on what one may list.
@@ -332,13 +213,9 @@ fn refuse_checksums(quirks: &Quirks, headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-fn names(input: &CompleteMultipartUploadInput, number: i32) -> bool {
-    let parts = input.multipart_upload.iter().flat_map(|list| list.parts.iter().flatten());
-    parts.into_iter().any(|part| part.part_number == Some(number))
-}
-
 /// The client went away, or what it signed is not what it sent.
-fn broken_body(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes it")]
+fn broken_body(error: StdError) -> S3Error {
     if error.is::<hyper::Error>() {
         return s3_error!(
             IncompleteBody,
@@ -381,3 +258,4 @@ fn signed(bytes: u64) -> i64 {
 }
 
 mod calls;
+mod multipart;

@@ -4,7 +4,7 @@
 //! Keys that are no plain path (empty, `.`, `..` or over-long folders) are refused, where S3 would take them.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -128,6 +128,20 @@ impl Body {
     pub fn discard(&self) {
         if let Self::File(path) = self {
             let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Piece by piece, so that gigabytes can be looked at.
+    pub fn each(&self, mut look: impl FnMut(&[u8])) {
+        match self {
+            Self::Memory(segments) => segments.iter().for_each(|segment| look(segment)),
+            Self::File(path) => {
+                let mut file = fs::File::open(path).expect("an object's file can be read");
+                let mut block = vec![0; BLOCK];
+                while let read @ 1.. = file.read(&mut block).expect("an object's file can be read") {
+                    look(&block[..read]);
+                }
+            }
         }
     }
 

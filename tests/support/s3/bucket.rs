@@ -88,7 +88,6 @@ impl Bucket {
     /// Whether a write under this condition may go on.
     pub fn permits(&self, key: &str, condition: Option<&ETagCondition>) -> S3Result<()> {
         match condition {
-            None => Ok(()),
             Some(ETagCondition::ETag(_)) => {
                 Err(s3_error!(NotImplemented, "A header you provided implies functionality that is not implemented"))
             }
@@ -99,7 +98,7 @@ impl Bucket {
                 ConditionalRequestConflict,
                 "The conditional request cannot succeed due to a conflicting operation against this resource."
             )),
-            Some(ETagCondition::Any) => Ok(()),
+            None | Some(ETagCondition::Any) => Ok(()),
         }
     }
 

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum as _, Md5};
+use s3s::crypto::{Checksum as _, Crc64Nvme, Md5};
 use s3s::{S3Result, TrailingHeaders, s3_error};
 
 /// S3's checksum algorithms.
@@ -108,7 +108,7 @@ impl Hasher {
             crc32c: wants(Algorithm::Crc32c).then(Default::default),
             sha1: wants(Algorithm::Sha1).then(Default::default),
             sha256: wants(Algorithm::Sha256).then(Default::default),
-            crc64nvme: Some(Default::default()),
+            crc64nvme: Some(Crc64Nvme::default()),
         };
         Self { checksums, md5: md5.then(Md5::new) }
     }

@@ -179,9 +179,9 @@ impl Faults {
             // A second fault before S3 keeps its count for a later call.
             if (before.is_none() || entry.fault.is_quirk()) && entry.strikes(op) {
                 if entry.fault.is_quirk() {
-                    quirks.push(entry.fault.clone())
+                    quirks.push(entry.fault.clone());
                 } else {
-                    before = Some(entry.fault.clone())
+                    before = Some(entry.fault.clone());
                 }
             }
         }

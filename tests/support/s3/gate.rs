@@ -53,8 +53,8 @@ impl Gate {
         let encrypts = headers.get("x-amz-server-side-encryption").is_some_and(|value| value == "aws:kms");
         let needed = permission(operation);
         let kms = matches!(operation, "PutObject" | "CreateMultipartUpload") && encrypts;
-        let all = needed.into_iter().chain(kms.then_some("kms:GenerateDataKey"));
-        all.map(|permission| self.check_one(permission)).collect()
+        let mut all = needed.into_iter().chain(kms.then_some("kms:GenerateDataKey"));
+        all.try_for_each(|permission| self.check_one(permission))
     }
 
     fn check_one(&self, permission: &str) -> S3Result<()> {

@@ -35,8 +35,8 @@ pub use self::faults::{Fault, Lie, Op, Times};
 pub use self::server::Call;
 
 use self::backend::Backend;
-use self::bodies::Body;
 use self::bucket::Label;
+use self::faults::Faults;
 use self::gate::{Access, Gate, Keys};
 use self::server::Server;
 
@@ -130,7 +130,7 @@ impl FakeS3 {
         let mut s3 = S3ServiceBuilder::new(backend.clone());
         s3.set_auth(Keys(backend.gate.clone()));
         s3.set_access(Access(backend.gate.clone()));
-        let server = Arc::new(Server { s3: s3.build(), faults: Default::default(), calls: Mutex::default() });
+        let server = Arc::new(Server { s3: s3.build(), faults: Faults::default(), calls: Mutex::default() });
         let listener = TcpListener::bind(options.listen).await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let task = tokio::spawn(server::serve(server.clone(), listener));
@@ -255,10 +255,7 @@ impl FakeS3 {
 
 fn shown(object: &bucket::Object) -> StoredObject {
     let mut tally = Tally::default();
-    match &object.body {
-        Body::Memory(segments) => segments.iter().for_each(|segment| tally.update(segment)),
-        Body::File(_) => tally.update(&object.body.bytes()),
-    }
+    object.body.each(|bytes| tally.update(bytes));
     let label = object.label.clone();
     StoredObject {
         bytes: tally.bytes(),

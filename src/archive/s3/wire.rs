@@ -1,0 +1,76 @@
+//! Between S3's words and the archive's: digests, parts, what a HEAD says.
+
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedPart, MultipartUpload};
+
+use super::negotiation::Proof;
+use crate::archive::store::{ObjectHead, OpenUpload, Part, UploadId};
+use crate::clock::Timestamp;
+use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
+
+pub(super) fn object_head(output: &HeadObjectOutput) -> ObjectHead {
+    // A checksum of checksums says nothing about the whole object.
+    let whole = output.checksum_type().is_none_or(|kind| *kind == ChecksumType::FullObject);
+    let claimed = output.metadata().and_then(|metadata| metadata.get("sha256"));
+    ObjectHead {
+        bytes: output.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        etag: plain_etag(output.e_tag()),
+        version_id: output.version_id.clone(),
+        crc64nvme: output.checksum_crc64_nvme().filter(|_| whole).and_then(Crc64Nvme::from_base64),
+        crc32: output.checksum_crc32().filter(|_| whole).and_then(Crc32::from_base64),
+        claimed_sha256: claimed.and_then(|hex| Sha256::from_hex(hex)),
+    }
+}
+
+pub(super) fn completed_part(part: &Part, proof: Proof) -> CompletedPart {
+    let (crc64nvme, crc32) = of_part(&part.checksums, proof);
+    CompletedPart::builder()
+        .part_number(part_number(part.number))
+        .e_tag(format!("\"{}\"", part.etag))
+        .set_checksum_crc64_nvme(crc64nvme)
+        .set_checksum_crc32(crc32)
+        .build()
+}
+
+pub(super) fn open_upload(upload: &MultipartUpload) -> Option<OpenUpload> {
+    let initiated = upload.initiated().and_then(|at| at.to_millis().ok()).map(Timestamp::from_millis);
+    Some(OpenUpload { upload: UploadId(upload.upload_id()?.to_owned()), initiated })
+}
+
+/// The digests to send, each in its header's place.
+pub(super) fn of_whole(receipt: &Receipt, proof: Proof) -> (Option<String>, Option<String>) {
+    match proof {
+        Proof::Crc64Nvme => (Some(receipt.crc64nvme.to_string()), None),
+        Proof::Crc32 => (None, receipt.crc32.map(|crc| crc.to_string())),
+        Proof::ReadBack => (None, None),
+    }
+}
+
+pub(super) fn of_part(checksums: &Checksums, proof: Proof) -> (Option<String>, Option<String>) {
+    match proof {
+        Proof::Crc64Nvme => (Some(checksums.crc64nvme.to_string()), None),
+        Proof::Crc32 => (None, Some(checksums.crc32.to_string())),
+        Proof::ReadBack => (None, None),
+    }
+}
+
+pub(super) fn plain_etag(etag: Option<&str>) -> String {
+    etag.unwrap_or_default().trim_matches('"').to_owned()
+}
+
+pub(super) fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).expect("S3 holds no object of 8 EiB")
+}
+
+pub(super) fn part_number(number: u32) -> i32 {
+    i32::try_from(number).expect("an upload has at most 10,000 parts")
+}
+
+/// What a multipart upload is created with.
+pub(super) fn algorithm(proof: Proof) -> Option<ChecksumAlgorithm> {
+    match proof {
+        Proof::Crc64Nvme => Some(ChecksumAlgorithm::Crc64Nvme),
+        Proof::Crc32 => Some(ChecksumAlgorithm::Crc32),
+        Proof::ReadBack => None,
+    }
+}
