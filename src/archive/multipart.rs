@@ -130,7 +130,8 @@ impl Archive {
     async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Verified>, CopyError> {
         match self.store.complete(open.key, &open.upload, parts, whole).await {
             Ok(_) => self.verify(open.key, whole).await.map(Some),
-            Err(StoreError::Exists(_) | StoreError::UploadLost(_)) => Ok(None),
+            // Perhaps it is ours: applied, the answer lost, and refused when it was sent again.
+            Err(StoreError::Exists(_) | StoreError::UploadLost(_)) => self.still_there(open.key, whole).await,
             Err(lost @ StoreError::Unavailable(_)) => self.found(open.key, whole, lost).await.map(Some),
             Err(error) => Err(error.into()),
         }

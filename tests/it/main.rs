@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod journeys;
 mod kore_refusals;
 mod kore_timelines;
 mod kore_wire;

@@ -10,3 +10,4 @@
 pub mod kore;
 pub mod media;
 pub mod s3;
+pub mod world;
