@@ -144,7 +144,7 @@ mod tests {
             Duration::ZERO
         }
         async fn sleep(&self, _: Duration) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let budget = Budget::new(60, Arc::clone(&clock) as Arc<dyn Clock>);
         grant(&budget);
         assert!(clock.elapsed() >= Duration::from_secs(1));
-        clock.advance(Duration::from_secs(3600));
+        clock.advance(Duration::from_hours(1));
         let idle_until = clock.elapsed();
         grant(&budget);
         assert_eq!(clock.elapsed(), idle_until);
@@ -210,7 +210,7 @@ mod tests {
             for idle in idle {
                 clock.advance(Duration::from_millis(idle));
                 grant(&budget);
-                prop_assert!(clock.elapsed() >= last + Duration::from_secs(60) / rate);
+                prop_assert!(clock.elapsed() >= last + Duration::from_mins(1) / rate);
                 last = clock.elapsed();
             }
         }

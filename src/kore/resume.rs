@@ -259,3 +259,6 @@ impl ShortEnds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| known != file);
     }
 }
+
+#[cfg(test)]
+mod tests;
