@@ -9,7 +9,7 @@
 //!   any state on disk.
 //! - **Cancellation.** A waiter that is dropped while it sleeps has advanced nothing: the next in line takes its
 //!   place. One that is dropped after its grant wastes one slot. No slot is granted twice.
-//! - **The network.** Spacing is a little wider than the interval ([`MOST_GUARD`]), for two requests that leave a
+//! - **The network.** Spacing is a little wider than the interval (by a fiftieth, at most 25 ms), for two requests that leave a
 //!   second apart may arrive a few milliseconds closer.
 //! - **Clock.** Monotonic: a jump of the wall clock neither bursts nor starves.
 //!

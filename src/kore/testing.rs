@@ -16,11 +16,11 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{BotSettings, ClientSecret, TransferSettings};
 use crate::hosts::MediaHost;
 
-/// Real time, fifty times as fast: what takes seconds in the field takes milliseconds here.
+/// Real time, twenty times as fast: what takes seconds in the field takes milliseconds here.
 #[derive(Debug, Default)]
 struct HastyClock(SystemClock);
 
-const HASTE: u32 = 50;
+const HASTE: u32 = 20;
 
 #[async_trait]
 impl Clock for HastyClock {
@@ -175,7 +175,7 @@ async fn play(mut connection: TcpStream, acts: Vec<Act>) {
             Act::Hang => std::future::pending().await,
             Act::Reset => {
                 // The client must have read what came before, which a reset would discard.
-                SystemClock::new().sleep(Duration::from_millis(100)).await;
+                SystemClock::new().sleep(Duration::from_millis(30)).await;
                 return connection.set_zero_linger().unwrap();
             }
         }

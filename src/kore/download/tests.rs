@@ -87,15 +87,3 @@ async fn an_expired_url_is_not_asked_for_and_a_silent_host_is_given_up() {
     assert!(silent.to_string().contains("no headers within 30s"), "{silent}");
     assert!(!format!("{expired:?} {silent:?} {client:?}").contains("CANARY"));
 }
-
-#[tokio::test]
-async fn a_name_that_must_be_public_is_not_connected_to_inside() {
-    use crate::kore::{client::bare_client, faults, resolver::PublicOnly};
-    let server = Server::start(|_, _| vec![send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]).await;
-    let client = bare_client().dns_resolver(Arc::new(PublicOnly)).build().unwrap();
-    let url = format!("http://localhost:{}/?s=CANARY", server.address.port());
-    let error = client.get(url).send().await.unwrap_err();
-    assert_eq!(faults::fault(&error), faults::Fault::NotPublic);
-    assert!(!faults::describe(error).contains("CANARY"));
-    assert!(server.requests().is_empty());
-}
