@@ -6,7 +6,7 @@
 //! request goes out once more, in a slot of its own; nothing else is retried here (the queue's backoff does that).
 //!
 //! The token goes to `bots.NAME.host` only: redirects are not followed, proxies of the environment not asked, and
-//! files are fetched by other clients ([`super::download`]).
+//! files are fetched by other clients (`download`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,16 +1,18 @@
 //! The vendor, behind one door: everything that knows how Kore.ai is spoken to.
 //!
 //! [`Vendor`] is what the journey sees: ask for a session's status, open a file. What stands behind it:
-//! `client` asks the recordings API (v2) and reads the answers (`wire`), each request under a fresh token (`token`)
-//! and within the account's budget (`budget`); `download` fetches files from signed URLs, with nothing of the API's
-//! authority, and only from hosts that the settings name.
+//! `client` asks the recordings API (v2), each request under a fresh token (`token`) and within the account's budget
+//! (`budget`); `wire` reads the body of an answer and `reply` says what all of it means. `download` fetches files from
+//! signed URLs (`url`) with nothing of the API's authority: `route` goes only where the settings allow (`resolver` keeps
+//! it among public addresses), `resume` goes on where a body broke off, and `pace` tells when it has. What strangers
+//! say reaches an error only through `words`, and what `reqwest` says only through `faults`.
 //!
 //! Facts about Kore are in each module's docs with how sure they are: documented, observed in public code, inferred.
 //! Its documentation leaves much open, so the code leans on the documented and survives the rest being wrong.
 
 pub mod budget;
 pub mod client;
-pub mod download;
+mod download;
 mod faults;
 mod headers;
 mod pace;

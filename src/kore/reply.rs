@@ -14,6 +14,8 @@ use crate::session::{SessionId, Status, StatusKind};
 
 /// A clock that differs from Kore's by more is worth a hint: tokens are dated.
 const NOTABLE_SKEW_SECONDS: i64 = 60;
+/// How far into a body words about a rate limit are looked for.
+const LOOKED_AT: usize = 16 * 1024;
 
 /// One whole answer.
 #[derive(Debug)]
@@ -26,12 +28,16 @@ pub(crate) struct Reply {
     pub(crate) ahead_seconds: Option<i64>,
     /// The body, or why there is none that can be read: "Kore answered with …".
     body: Result<Document, String>,
+    /// Whether the body, page or document, has the words anywhere.
+    mentions_a_rate_limit: bool,
 }
 
 impl Reply {
     /// Takes an answer apart; `body` is `Err` where it was cut or encoded.
     pub(crate) fn new(code: u16, body: Result<&[u8], String>) -> Self {
-        Self { code, retry_after: None, ahead_seconds: None, body: body.and_then(Document::parse) }
+        let mentions_a_rate_limit = body.as_ref().is_ok_and(|body| mentions_a_rate_limit(body));
+        let body = body.and_then(Document::parse);
+        Self { code, retry_after: None, ahead_seconds: None, body, mentions_a_rate_limit }
     }
 
     /// Whether a fresh token may help.
@@ -82,10 +88,10 @@ impl Reply {
         self.body.as_ref().ok().and_then(Document::words)
     }
 
-    /// Documented: "You've exceeded the per-minute rate limit. Please wait for sometime before retrying."
+    /// Whether this is a refusal on account of the rate. In a good answer the words may be part of a file's name.
     fn speaks_of_a_rate_limit(&self) -> bool {
-        let words = self.words().unwrap_or_default().to_ascii_lowercase();
-        ["rate limit", "rate-limit", "ratelimit", "too many requests"].iter().any(|sign| words.contains(sign))
+        let refusal = || self.body.as_ref().is_ok_and(|document| document.complaint().is_some());
+        self.mentions_a_rate_limit && ((400..500).contains(&self.code) || refusal())
     }
 
     fn rate_limited(&self) -> PollError {
@@ -108,13 +114,13 @@ impl Reply {
 
     /// What to do about a refused token, by Kore's words (KORE.md, limits and errors).
     fn hint(&self) -> String {
-        if let Some(ahead) = self.ahead_seconds.filter(|ahead| ahead.abs() > NOTABLE_SKEW_SECONDS) {
-            let side = if ahead > 0 { "ahead of" } else { "behind" };
-            return format!("this machine's clock is {} s {side} Kore's: set it right", ahead.unsigned_abs());
-        }
         let words = self.words().unwrap_or_default().to_ascii_lowercase();
+        let skew = self.ahead_seconds.filter(|ahead| ahead.abs() > NOTABLE_SKEW_SECONDS);
         let hint = if words.contains("scope") || words.contains("permission") {
             "grant the scope SmartAssist Recordings to the app and have it Published"
+        } else if let Some(ahead) = skew {
+            let side = if ahead > 0 { "ahead of" } else { "behind" };
+            return format!("this machine's clock is {} s {side} Kore's: set it right", ahead.unsigned_abs());
         } else if words.contains("sdk credentials") {
             "check bot_id, client_id and the client secret"
         } else if words.contains("verifying") || words.contains("jwt") {
@@ -124,6 +130,12 @@ impl Reply {
         };
         hint.to_owned()
     }
+}
+
+/// Documented: "You've exceeded the per-minute rate limit. Please wait for sometime before retrying."
+fn mentions_a_rate_limit(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]).to_ascii_lowercase();
+    ["rate limit", "rate-limit", "ratelimit", "too many requests"].iter().any(|sign| text.contains(sign))
 }
 
 /// The answer in a document that is not an error by its code, or what is wrong with it.
@@ -231,9 +243,14 @@ mod tests {
     #[test]
     fn the_code_decides_where_the_body_does_not() {
         let limit = r#"{"errors":[{"msg":"You've exceeded the per-minute rate limit. Please wait.","code":4}]}"#;
-        for (code, body) in [(429, ""), (503, r#"{"status":"success"}"#), (403, limit), (200, limit), (400, limit)] {
+        let page = "<html>You've exceeded the per-minute RATE LIMIT</html>";
+        for (code, body) in
+            [(429, ""), (503, r#"{"status":"success"}"#), (403, limit), (403, page), (200, limit), (400, limit)]
+        {
             assert!(matches!(read(code, body), Err(PollError::RateLimited { .. })), "{code}");
         }
+        let named = r#"{"status":"success","recording":[{"fileName":"rate limit.wav","fileUrl":"https://a/f"}]}"#;
+        assert_eq!(kind(200, named), StatusKind::Success);
         for (code, body) in [(401, limit), (401, "<html>"), (403, r#"{"status":"failed"}"#)] {
             assert!(matches!(read(code, body), Err(PollError::Unauthorized { .. })), "{code}");
         }

@@ -6,7 +6,7 @@
 //! same validator, or a 200 of the same strong tag and length, of which the known bytes are skipped. Anything else ends
 //! the body with [`FetchError::Unreachable`]: the journey starts again from the first byte.
 //!
-//! Bounded: five tries in a row that do not bring [`PROGRESS`]. The waits between them are the only retry at this layer.
+//! Bounded: five tries for each [`PROGRESS`] of bytes. The waits between them are the only retry at this layer.
 //!
 //! Who is to blame: a broken or silent connection is the network's, each time. A clean end short of the promise may be a
 //! host that was restarted, so it is the network's too, until the same file ends short [`ENOUGH_SHORT_ENDS`] times in a
@@ -32,9 +32,9 @@ use super::route::{by_code, refused, unreachable};
 use super::{FetchError, SignedUrl};
 use crate::receipt::Sha256;
 
-/// So many tries to continue, in a row.
+/// So many tries to continue, until there was progress: over six seconds, which a restart of the host takes.
 const MOST_TRIES: usize = 5;
-/// What must have come since a cut for the next one to be a new story.
+/// What must have come for the tries to be counted anew.
 const PROGRESS: u64 = 1024 * 1024;
 /// So many clean ends short of the promise, in a row, are the host's own.
 const ENOUGH_SHORT_ENDS: u32 = 3;
@@ -259,3 +259,6 @@ impl ShortEnds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| known != file);
     }
 }
+
+#[cfg(test)]
+mod tests;

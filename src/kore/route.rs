@@ -133,3 +133,22 @@ pub(crate) fn unreachable(text: &str) -> FetchError {
 fn host_refused(text: &str) -> FetchError {
     FetchError::HostRefused { message: message(text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kore::testing::{Server, send};
+
+    #[tokio::test]
+    async fn a_name_that_must_be_public_is_not_connected_to_inside() {
+        let server = Server::start(|_, _| vec![send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]).await;
+        let client = bare_client().dns_resolver(Arc::new(PublicOnly)).build().unwrap();
+        let url: Url = format!("http://localhost:{}/?s=CANARY", server.address.port()).parse().unwrap();
+        let refusal = not_reached(&url, client.get(url.clone()).send().await.unwrap_err());
+        assert!(matches!(&refusal, FetchError::HostRefused { message } if message.contains("no public address")));
+        assert!(!format!("{refusal:?}").contains("CANARY"));
+        assert!(server.requests().is_empty());
+        // It is the resolver that kept it out.
+        assert!(bare_client().build().unwrap().get(url).send().await.is_ok());
+    }
+}

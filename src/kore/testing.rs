@@ -4,15 +4,38 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::SignedUrl;
 use super::budget::Budget;
 use super::client::KoreClient;
-use crate::clock::{Clock, SystemClock};
+use super::{FetchError, SignedUrl, Vendor};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{BotSettings, ClientSecret, TransferSettings};
 use crate::hosts::MediaHost;
+
+/// Real time, twenty times as fast: what takes seconds in the field takes milliseconds here.
+#[derive(Debug, Default)]
+struct HastyClock(SystemClock);
+
+const HASTE: u32 = 20;
+
+#[async_trait]
+impl Clock for HastyClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed() * HASTE
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        self.0.sleep(wait / HASTE).await;
+    }
+}
 
 /// What the server does on a connection, after it read a request.
 #[derive(Clone, Debug)]
@@ -74,7 +97,7 @@ impl Server {
 
     /// A client whose API and file host this server is.
     pub(crate) fn client(&self, secret: ClientSecret, limits: TransferSettings) -> KoreClient {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let clock: Arc<dyn Clock> = Arc::new(HastyClock::default());
         let bot = BotSettings {
             host: format!("http://{}", self.address).parse().unwrap(),
             bot_id: "st-1/../x".into(),
@@ -86,11 +109,11 @@ impl Server {
             allow_insecure_http: true,
         };
         let budget = Arc::new(Budget::new(bot.requests_per_minute, Arc::clone(&clock)));
-        KoreClient::new("default", &bot, Duration::from_millis(500), &limits, budget, clock).unwrap()
+        KoreClient::new("default", &bot, Duration::from_secs(30), &limits, budget, clock).unwrap()
     }
 }
 
-/// Small, so that a test of a stall ends soon.
+/// The defaults of the settings, less a few zeros.
 pub(crate) fn limits() -> TransferSettings {
     TransferSettings {
         concurrency: 1,
@@ -98,9 +121,38 @@ pub(crate) fn limits() -> TransferSettings {
         part_size: 5 << 20,
         max_bytes: 1 << 20,
         min_throughput: 1024,
-        stall_window: Duration::from_millis(300),
+        stall_window: Duration::from_secs(15),
         drain_timeout: Duration::from_secs(1),
     }
+}
+
+/// The client secret, which no output may hold. File URLs of these tests hold the same word.
+pub(crate) fn canary() -> ClientSecret {
+    ClientSecret::Environment("CANARY".into())
+}
+
+/// What comes of a file whose host follows the script; request 0 is the first.
+pub(crate) async fn fetch(
+    script: impl Fn(usize, &str) -> Vec<Act> + Send + Sync + 'static,
+) -> Result<Vec<u8>, FetchError> {
+    let server = Server::start(script).await;
+    fetch_from(&server).await
+}
+
+/// The file of that server, whole.
+pub(crate) async fn fetch_from(server: &Server) -> Result<Vec<u8>, FetchError> {
+    let client = server.client(canary(), limits());
+    let result = all_of(&client, &server.file("/f.wav?e=4102444800&n=1&s=a$b%24'CANARY")).await;
+    if let Err(error) = &result {
+        assert!(!format!("{error} {error:?}").contains("CANARY"), "{error}");
+    }
+    result
+}
+
+/// Every byte of a file.
+pub(crate) async fn all_of(client: &impl Vendor, url: &SignedUrl) -> Result<Vec<u8>, FetchError> {
+    let chunks: Vec<_> = client.open(url).await?.body.try_collect().await?;
+    Ok(chunks.concat())
 }
 
 async fn read_head(connection: &mut TcpStream) -> Option<String> {
@@ -123,7 +175,7 @@ async fn play(mut connection: TcpStream, acts: Vec<Act>) {
             Act::Hang => std::future::pending().await,
             Act::Reset => {
                 // The client must have read what came before, which a reset would discard.
-                SystemClock::new().sleep(Duration::from_millis(100)).await;
+                SystemClock::new().sleep(Duration::from_millis(30)).await;
                 return connection.set_zero_linger().unwrap();
             }
         }

@@ -15,7 +15,8 @@ const HIDDEN: &str = "[hidden]";
 /// `text` with secrets hidden and control characters escaped, at most `limit` characters.
 pub(crate) fn plain(text: &str, limit: usize) -> String {
     let read: String = text.chars().take(LONGEST_READ).collect();
-    let words = read.split_inclusive(|c: char| c.is_whitespace() || "\"'<>()[]{},".contains(c));
+    // What may stand unescaped in a query, such as a comma, ends no word.
+    let words = read.split_inclusive(|c: char| c.is_whitespace() || "\"<>".contains(c));
     let escaped: String = words.map(without_secrets).collect::<String>().trim().chars().flat_map(escaped).collect();
     bounded(&escaped, limit)
 }
@@ -46,7 +47,7 @@ fn without_secrets(word: &str) -> String {
     if word.contains("eyJ") || longest_run >= SECRET_RUN {
         return format!("{HIDDEN} ");
     }
-    let query = word.find('?').filter(|at| word[*at..].contains('='));
+    let query = word.find('?').filter(|at| word.contains("://") || word[*at..].contains('='));
     let (word, cut) = query.map_or((word, ""), |at| (&word[..at], "?[hidden] "));
     match (word.find("://"), word.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => format!("{}{}{cut}", &word[..scheme + 3], &word[at + 1..]),
@@ -65,6 +66,7 @@ mod tests {
         assert_eq!(plain("You've exceeded the limit. Please wait."), "You've exceeded the limit. Please wait.");
         assert_eq!(plain("cannot get https://a.b/f.wav?e=1&s=CANARY now"), "cannot get https://a.b/f.wav?[hidden] now");
         assert_eq!(plain("error verifying the jwt: eyJhbGciOi.eyJzdWIi.CANARY"), "error verifying the jwt: [hidden]");
+        assert_eq!(plain("(https://a.b/f?x,'(CANARY)[CANARY]) {?s=a,CANARY}"), "(https://a.b/f?[hidden] {?[hidden]");
         assert_eq!(plain("at https://u:CANARY@a.b/x"), "at https://a.b/x");
         assert_eq!(plain(&format!("s={}", "CANARY00".repeat(6))), "[hidden]");
         assert_eq!(
