@@ -181,9 +181,9 @@ fn everything_can_come_from_the_environment() {
     assert_eq!(bot.media_hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*.kore.ai", "media.acme.lan"]);
     assert_eq!(settings.bucket.name, "true");
     assert_eq!(settings.bucket.tags["Team"], "sales");
-    assert_eq!(settings.poll.error, Backoff::new(Duration::from_secs(5), 2.0, Duration::from_secs(900)).unwrap());
+    assert_eq!(settings.poll.error, Backoff::new(Duration::from_secs(5), 2.0, Duration::from_mins(15)).unwrap());
     assert_eq!(settings.poll.call_in_progress.factor().to_bits(), 3f64.to_bits());
-    assert_eq!(settings.poll.call_in_progress.max(), Duration::from_secs(300));
+    assert_eq!(settings.poll.call_in_progress.max(), Duration::from_mins(5));
     assert_eq!(settings.http.listen, None);
 }
 
