@@ -10,3 +10,4 @@ pub mod kore;
 pub mod media;
 pub mod receipt;
 pub mod session;
+pub mod telemetry;
