@@ -524,11 +524,43 @@ fn any_value() -> impl Strategy<Value = toml::Value> {
     })
 }
 
+/// Every key that there is, as section and name.
+fn every_key() -> Vec<(String, String)> {
+    let printed = with(MINIMAL, &[]).unwrap().to_toml();
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in printed.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            section = header.trim_end_matches(']');
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            keys.push((section.to_owned(), key.trim_start_matches("# ").to_owned()));
+        }
+    }
+    keys
+}
+
 proptest! {
     #[test]
-    fn no_document_makes_the_reader_panic(text in any::<String>(), variable in any::<String>()) {
+    fn no_document_makes_the_reader_panic(text in "(?s).*", variable in "(?s).*") {
         let environment = [("KORE_ARCHIVER__POLL__ERROR", &variable)].into_iter().collect();
-        let _ = from_text(&text, &environment);
+        if let Err(error) = from_text(&text, &environment) {
+            prop_assert!(!error.to_string().contains(char::is_control), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_value_under_any_key_makes_the_reader_panic(
+        (section, key) in prop::sample::select(every_key()),
+        value in any_value(),
+        variable in "(?s).*",
+    ) {
+        let document = format!("[{section}]\n{key} = {value}");
+        let variables = [(format!("KORE_ARCHIVER__{}__{key}", section.replace('.', "__")), variable)];
+        for environment in [Environment::default(), variables.into_iter().collect()] {
+            if let Err(error) = from_text(&document, &environment) {
+                prop_assert!(!error.to_string().contains(char::is_control), "{error}");
+            }
+        }
     }
 
     #[test]

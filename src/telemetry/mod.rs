@@ -1,13 +1,13 @@
 //! Logs: what the daemon says, in the form that its reader wants, and never more than that reader may see.
 //!
-//! Everything that is logged passes one gate ([`record`]), which escapes control characters and cuts what is long, so
-//! a stranger's text can neither start a new line nor move a cursor, in any form (FAULTS L3). [`lines`] then spells the
+//! Everything that is logged passes one gate (`record`), which escapes control characters and cuts what is long, so
+//! a stranger's text can neither start a new line nor move a cursor, in any form (FAULTS L3). `lines` then spells the
 //! record: text for people, one JSON object a line, or the journal's own protocol with fields. (The formatters of
 //! `tracing-subscriber` escape ESC but let CR and LF through; `tracing-journald` escapes nothing and cannot put the id
 //! into MESSAGE. Hence this module.)
 //!
 //! Two promises about secrets (CONTRACT section 9, "at any log level"): the HTTP, TLS, AWS and database crates print
-//! URLs, headers and tokens at debug and trace, so [`filter`] holds every crate but this one at info, whatever
+//! URLs, headers and tokens at debug and trace, so `filter` holds every crate but this one at info, whatever
 //! `log.level` says; and records of the `log` crate are not collected at all. A panic is logged like everything else,
 //! escaped and cut.
 //!
