@@ -197,7 +197,7 @@ async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys) -> an
 /// Aborts the uploads that earlier runs left; what cannot be reached now is tried again.
 async fn sweep(journeys: Journeys, desk: Arc<Desk>, writer: Writer) {
     let patience =
-        Backoff::new(Duration::from_secs(10), 2.0, Duration::from_secs(900)).expect("the constants make sense");
+        Backoff::new(Duration::from_secs(10), 2.0, Duration::from_mins(15)).expect("the constants make sense");
     for step in 0.. {
         let left = match desk.left_uploads(writer.run()).await {
             Ok(left) => left,

@@ -22,7 +22,7 @@ use crate::session::State;
 use crate::worker::Vitals;
 
 /// A loop that has not come round for that long is stuck: it turns at least once a second.
-pub const STUCK: Duration = Duration::from_secs(60);
+pub const STUCK: Duration = Duration::from_mins(1);
 /// Counts are not older than that, or than [`COUNTING_SHARE`] times what counting took.
 const COUNTS_AGE: Duration = Duration::from_millis(500);
 const COUNTING_SHARE: u32 = 20;

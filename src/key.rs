@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fmt::Write as _;
 
 use crate::clock::Timestamp;
 use crate::receipt::Sha256;
@@ -177,9 +178,9 @@ impl KeyTemplate {
             match piece {
                 Piece::Text(text) => key.push_str(text),
                 Piece::Field(Field::Bot) => key.push_str(parts.bot),
-                Piece::Field(Field::Year) => key.push_str(&format!("{year:04}")),
-                Piece::Field(Field::Month) => key.push_str(&format!("{month:02}")),
-                Piece::Field(Field::Day) => key.push_str(&format!("{day:02}")),
+                Piece::Field(Field::Year) => write!(key, "{year:04}").expect(NO_LIMIT),
+                Piece::Field(Field::Month) => write!(key, "{month:02}").expect(NO_LIMIT),
+                Piece::Field(Field::Day) => write!(key, "{day:02}").expect(NO_LIMIT),
                 Piece::Field(Field::SessionId) => key.push_str(parts.session_id.as_str()),
                 Piece::Field(Field::FileName) => key.push_str(file_name),
             }
@@ -193,6 +194,9 @@ impl fmt::Display for KeyTemplate {
         f.write_str(&self.text)
     }
 }
+
+/// Why writing to a String cannot fail.
+const NO_LIMIT: &str = "a String takes everything";
 
 /// A session id may be `.` or `..`, which tools that walk a bucket as folders would follow: it gets a `_` in front.
 fn without_dot_folders(key: &str) -> String {

@@ -140,16 +140,18 @@ impl Metrics {
     fn touch(&self) {
         self.with(|| {
             gauge!("kore_archiver_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-            Stage::ALL
-                .iter()
-                .for_each(|stage| counter!("kore_archiver_failures_total", "stage" => stage.as_str()).absolute(0));
+            for stage in Stage::ALL {
+                counter!("kore_archiver_failures_total", "stage" => stage.as_str()).absolute(0);
+            }
             for what in ["transfers_in_flight", "queue_wal_bytes", "due_sessions", "oldest_pending_seconds"] {
                 gauge!(format!("kore_archiver_{what}")).set(0.0);
             }
             let _ = histogram!("kore_archiver_ready_to_archived_seconds");
             let _ = histogram!("kore_archiver_transfer_seconds");
         });
-        State::ALL.iter().for_each(|state| self.sessions(state.as_str(), 0.0));
+        for state in State::ALL {
+            self.sessions(state.as_str(), 0.0);
+        }
         for bot in self.bots.iter().map(String::as_str).chain([UNKNOWN_BOT]) {
             self.touch_bot(bot);
         }

@@ -107,7 +107,7 @@ impl Pauses {
         let now = self.inner.clock.elapsed();
         match self.lock().get(what) {
             None => Gate::Open,
-            Some(paused) if paused.until > now => Gate::Closed(paused.until - now),
+            Some(paused) if paused.until > now => Gate::Closed(paused.until.saturating_sub(now)),
             // Somebody tries already; what comes of it is known soon.
             Some(paused) if paused.probing => Gate::Closed(PROBE_PATIENCE),
             Some(_) => Gate::Probe,

@@ -22,6 +22,7 @@ impl Sha256 {
 
     /// The digest of `bytes`.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "a SHA-256 is 32 bytes")]
     pub fn of(bytes: &[u8]) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
         Self(digest.as_ref().try_into().expect("SHA-256 is 32 bytes"))
@@ -194,6 +195,7 @@ impl Tally {
 
     /// What all of it amounts to.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "a SHA-256 is 32 bytes")]
     pub fn receipt(self) -> Receipt {
         let Checksums { bytes, crc64nvme, crc32 } = self.sums.checksums();
         let sha256 = Sha256::new(self.sha256.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"));

@@ -81,6 +81,7 @@ impl Intake {
     ///
     /// # Errors
     /// What went wrong with the source. The body cannot be read on after that.
+    #[expect(clippy::missing_panics_doc, reason = "a length that is less than that of bytes in memory is a usize")]
     pub async fn portion(&mut self) -> Result<Portion, FetchError> {
         let room = self.memory.take(self.expected()).await;
         let mut segments = Segments::default();

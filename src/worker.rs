@@ -182,7 +182,9 @@ impl Worker {
         let is_taken = |row: i64| in_hand.contains_key(&row) || shunned.contains_key(&row);
         let hands_full = in_hand.len() + shunned.len();
         let rows = self.claims.claim(bot, room, now, is_taken, hands_full).await?;
-        rows.into_iter().for_each(|claimed| self.start(claimed));
+        for claimed in rows {
+            self.start(claimed);
+        }
         Ok(())
     }
 
@@ -191,7 +193,9 @@ impl Worker {
         let is_taken = |row: i64| in_hand.contains_key(&row) || shunned.contains_key(&row);
         let hands_full = in_hand.len() + shunned.len();
         let rows = self.claims.claim_nobodys(self.room(), now, is_taken, hands_full).await?;
-        rows.into_iter().for_each(|claimed| self.start(claimed));
+        for claimed in rows {
+            self.start(claimed);
+        }
         Ok(())
     }
 

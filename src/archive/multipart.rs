@@ -79,10 +79,7 @@ impl Archive {
         if target.beside.is_some_and(|sha256| sha256 != receipt.sha256) {
             return Ok(Round::Again(Target { beside: None, ..target }));
         }
-        let verified = match self.complete(open, &parts, &receipt).await? {
-            Some(verified) => verified,
-            None => return Ok(Round::Again(target)),
-        };
+        let Some(verified) = self.complete(open, &parts, &receipt).await? else { return Ok(Round::Again(target)) };
         let kept =
             Kept { key: open.key.clone(), verified, inspection, adopted: false, beside: target.beside.is_some() };
         Ok(Round::Kept(Box::new(kept)))
@@ -143,7 +140,7 @@ impl Archive {
         match patience.await {
             Ok(Ok(())) => self.ledger.ended(open.ledger_id),
             Ok(Err(error)) => {
-                tracing::warn!(key = %open.key, %error, "an upload could not be aborted; the next start tries again")
+                tracing::warn!(key = %open.key, %error, "an upload could not be aborted; the next start tries again");
             }
             Err(_) => tracing::warn!(key = %open.key, "aborting an upload took too long; the next start tries again"),
         }

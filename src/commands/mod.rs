@@ -112,7 +112,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status(arguments) => runtime.block_on(status::run(arguments, &settings()?)),
         Command::Show(arguments) => runtime.block_on(show::run(arguments, &settings()?)),
         Command::Retry(arguments) => runtime.block_on(retry::run(arguments, &settings()?)),
-        Command::Config(arguments) => config::run(arguments, &crate::config::read(file, &environment)?),
+        Command::Config(arguments) => config::run(arguments, &settings()?),
     }
 }
 

@@ -32,7 +32,6 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
-    report_panics();
     let shutdown = Shutdown::on_signals()?;
     let app = App::build(settings, shutdown, arguments.until_empty).await?;
     let desk = app.desk();
@@ -54,14 +53,6 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
         "{not_done} sessions are not done; `kore-archiver status` shows the newest that need a person"
     ));
     Ok(Exit::NeedsAPerson)
-}
-
-/// A panic is a line of the log like any other; only its task ends.
-fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a task of the daemon has failed; please report it");
-    }));
 }
 
 /// A bar over all rows of the queue, on a terminal.

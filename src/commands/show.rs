@@ -37,29 +37,20 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     Ok(Exit::Done)
 }
 
+/// What `show` tells of a recording.
+const OF_A_RECORDING: [&str; 10] =
+    ["bucket", "key", "bytes", "sha256", "crc64nvme", "etag", "version_id", "content_type", "suspect", "archived_at"];
+
 fn text(session: &Record, recordings: &[Record], events: &[Record]) -> String {
     let width = session.keys().map(String::len).max().unwrap_or_default();
-    let mut text: String =
-        session.iter().map(|(name, value)| format!("{name:width$}  {}\n", output::cell(value))).collect();
+    let line = |name: &str, value: &Value| format!("{name:width$}  {}", output::cell(value));
+    let mut lines: Vec<_> = session.iter().map(|(name, value)| line(name, value)).collect();
     for recording in recordings {
-        text.push_str(&format!("\nrecording {}\n", output::cell(&recording["file_name"])));
-        for column in [
-            "bucket",
-            "key",
-            "bytes",
-            "sha256",
-            "crc64nvme",
-            "etag",
-            "version_id",
-            "content_type",
-            "suspect",
-            "archived_at",
-        ] {
-            text.push_str(&format!("  {column:width$}{}\n", output::cell(&recording[column])));
-        }
+        lines.push(format!("\nrecording {}", output::cell(&recording["file_name"])));
+        lines.extend(OF_A_RECORDING.iter().map(|column| line(column, &recording[*column])));
     }
     if !events.is_empty() {
-        text.push_str(&format!("\nhistory:\n{}", output::table(&["at", "kind", "detail"], events)));
+        lines.push(format!("\nhistory:\n{}", output::table(&["at", "kind", "detail"], events).trim_end()));
     }
-    text
+    lines.join("\n") + "\n"
 }

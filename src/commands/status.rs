@@ -67,15 +67,15 @@ async fn document(desk: &Desk) -> anyhow::Result<Value> {
 fn text(document: &Value, now: Timestamp) -> String {
     let daemon = document["daemon"].as_str().map_or("not running".to_owned(), output::plain);
     let states = records(&document["states"]);
-    let mut text = format!("daemon: {daemon}\n\n");
-    if states.is_empty() {
-        text.push_str("the queue is empty\n");
+    let mut paragraphs = vec![format!("daemon: {daemon}\n")];
+    paragraphs.push(if states.is_empty() {
+        "the queue is empty\n".to_owned()
     } else {
-        text.push_str(&output::table(&["state", "sessions", "oldest_enqueued_at", "next_due_at"], &states));
-    }
+        output::table(&["state", "sessions", "oldest_enqueued_at", "next_due_at"], &states)
+    });
     if let Some(oldest) = oldest_pending(&states) {
         let age = humantime::format_duration(Duration::from_secs(now.since(oldest).as_secs()));
-        text.push_str(&format!("\noldest pending: enqueued {age} ago\n"));
+        paragraphs.push(format!("oldest pending: enqueued {age} ago\n"));
     }
     for (title, key, columns) in [
         ("paused", "pauses", &["what", "reason", "since", "until", "message"][..]),
@@ -83,10 +83,10 @@ fn text(document: &Value, now: Timestamp) -> String {
     ] {
         let records = records(&document[key]);
         if !records.is_empty() {
-            text.push_str(&format!("\n{title}:\n{}", output::table(columns, &records)));
+            paragraphs.push(format!("{title}:\n{}", output::table(columns, &records)));
         }
     }
-    text
+    paragraphs.join("\n")
 }
 
 fn records(value: &Value) -> Vec<Record> {

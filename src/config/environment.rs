@@ -31,6 +31,12 @@ impl Environment {
         self.0.get(name).and_then(|value| value.to_str())
     }
 
+    /// Whether `NO_COLOR` is set and not empty (no-color.org).
+    #[must_use]
+    pub fn forbids_colour(&self) -> bool {
+        self.0.get("NO_COLOR").is_some_and(|value| !value.is_empty())
+    }
+
     /// The variables that override settings, with what follows the prefix, in the order of their names.
     pub(super) fn overrides(&self) -> impl Iterator<Item = (&str, &str, &OsStr)> {
         self.0.iter().filter_map(|(name, value)| Some((name.as_str(), name.strip_prefix(PREFIX)?, value.as_os_str())))
@@ -68,6 +74,8 @@ mod tests {
         let shown = format!("{environment:?}");
         assert_eq!(shown, r#"Environment{"KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_SECRET", "NO_COLOR"}"#);
         assert_eq!(environment.get("NO_COLOR"), Some("1"));
+        assert!(environment.forbids_colour());
+        assert!(!Environment::from_iter([("NO_COLOR", "")]).forbids_colour());
         assert_eq!(environment.get("AWS_SECRET_ACCESS_KEY"), None);
         assert_eq!(environment.overrides().count(), 1);
     }

@@ -10,8 +10,13 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// A fault at `place`.
-    pub(super) fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { place: place.into(), problem: problem.into() }
+    /// A fault at `place`. Names of keys, variables and files may hold anything; the message is one plain line.
+    pub(super) fn new(place: impl AsRef<str>, problem: impl AsRef<str>) -> Self {
+        Self { place: one_line(place.as_ref()), problem: one_line(problem.as_ref()) }
     }
+}
+
+fn one_line(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }

@@ -1,11 +1,11 @@
 //! The settings, in types that can be trusted: what is here was checked once, at start.
 //!
-//! The way of a setting: [`environment`] is a snapshot of the variables, [`tree`] lays them over the file's tables,
-//! [`section`] hands out one key after the other, [`reading`] turns it into a trusted type, [`read`] lists the keys with
-//! their defaults, and [`show`] prints what came of it. The first fault ends it, with the file or variable, the key and
+//! The way of a setting: `environment` is a snapshot of the variables, `tree` lays them over the file's tables,
+//! `section` hands out one key after the other, `reading` turns it into a trusted type, `read` lists the keys with
+//! their defaults, and `show` prints what came of it. The first fault ends it, with the file or variable, the key and
 //! what is expected; the process then exits with 78.
 //!
-//! Secrets take a way of their own ([`secret`]): no function that could show a value ever holds one.
+//! Secrets take a way of their own (`secret`): no function that could show a value ever holds one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

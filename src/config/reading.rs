@@ -159,14 +159,14 @@ fn plain_url(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "https" | "http") && url.has_host()).then_some(url)
 }
 
-/// Where file URLs may lead: at least one entry.
+/// Where file URLs may lead: at least one entry. A wrong one is counted, not quoted, as all that stands under a bot.
 pub(super) fn media_hosts(given: Given<'_>) -> Read<Vec<MediaHost>> {
-    let entries = given.list().filter(|entries| !entries.is_empty());
-    let entries = entries.ok_or("a list of host names such as [\"*.kore.ai\", \"*.korebots.com\"]")?;
-    entries
-        .iter()
-        .map(|entry| MediaHost::parse(entry).map_err(|error| format!("hosts, but {entry:?}: {error}")))
-        .collect()
+    let example = "host names such as [\"*.kore.ai\", \"media.acme.lan\", \"127.0.0.1:9000\"]";
+    let entries = given.list().filter(|entries| !entries.is_empty()).ok_or_else(|| format!("a list of {example}"))?;
+    let parse = |(index, entry): (usize, &String)| {
+        MediaHost::parse(entry).map_err(|_| format!("{example}; number {} is none", index + 1))
+    };
+    entries.iter().enumerate().map(parse).collect()
 }
 
 /// A bucket's name, or the ARN of an access point.

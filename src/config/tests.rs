@@ -181,9 +181,9 @@ fn everything_can_come_from_the_environment() {
     assert_eq!(bot.media_hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*.kore.ai", "media.acme.lan"]);
     assert_eq!(settings.bucket.name, "true");
     assert_eq!(settings.bucket.tags["Team"], "sales");
-    assert_eq!(settings.poll.error, Backoff::new(Duration::from_secs(5), 2.0, Duration::from_secs(900)).unwrap());
+    assert_eq!(settings.poll.error, Backoff::new(Duration::from_secs(5), 2.0, Duration::from_mins(15)).unwrap());
     assert_eq!(settings.poll.call_in_progress.factor().to_bits(), 3f64.to_bits());
-    assert_eq!(settings.poll.call_in_progress.max(), Duration::from_secs(300));
+    assert_eq!(settings.poll.call_in_progress.max(), Duration::from_mins(5));
     assert_eq!(settings.http.listen, None);
 }
 
@@ -524,11 +524,43 @@ fn any_value() -> impl Strategy<Value = toml::Value> {
     })
 }
 
+/// Every key that there is, as section and name.
+fn every_key() -> Vec<(String, String)> {
+    let printed = with(MINIMAL, &[]).unwrap().to_toml();
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in printed.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            section = header.trim_end_matches(']');
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            keys.push((section.to_owned(), key.trim_start_matches("# ").to_owned()));
+        }
+    }
+    keys
+}
+
 proptest! {
     #[test]
-    fn no_document_makes_the_reader_panic(text in any::<String>(), variable in any::<String>()) {
+    fn no_document_makes_the_reader_panic(text in "(?s).*", variable in "(?s).*") {
         let environment = [("KORE_ARCHIVER__POLL__ERROR", &variable)].into_iter().collect();
-        let _ = from_text(&text, &environment);
+        if let Err(error) = from_text(&text, &environment) {
+            prop_assert!(!error.to_string().contains(char::is_control), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_value_under_any_key_makes_the_reader_panic(
+        (section, key) in prop::sample::select(every_key()),
+        value in any_value(),
+        variable in "(?s).*",
+    ) {
+        let document = format!("[{section}]\n{key} = {value}");
+        let variables = [(format!("KORE_ARCHIVER__{}__{key}", section.replace('.', "__")), variable)];
+        for environment in [Environment::default(), variables.into_iter().collect()] {
+            if let Err(error) = from_text(&document, &environment) {
+                prop_assert!(!error.to_string().contains(char::is_control), "{error}");
+            }
+        }
     }
 
     #[test]

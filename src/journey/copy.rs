@@ -87,7 +87,7 @@ impl Journeys {
             match result {
                 Ok(recording) => kept.push(recording),
                 Err(CopyError::Stopped) => return None,
-                Err(error) => worst = Some(milder(worst, self.judge(&plan, error))),
+                Err(error) => worst = Some(milder(worst, self.judge(&plan, &error))),
             }
         }
         match worst {
@@ -103,9 +103,9 @@ impl Journeys {
         })?;
         let known: BTreeMap<Sha256Text, Known> = records.iter().filter_map(|record| self.known(record)).collect();
         let sources: Vec<Sha256> = files.iter().map(|file| Sha256::of(file.url.path().as_bytes())).collect();
-        let named: Vec<_> = files.iter().zip(&sources).map(|(file, path)| Named { name: &file.name, path }).collect();
-        let names = distinct_names(&named);
-        let parts = self.parts(row);
+        let asked: Vec<_> = files.iter().zip(&sources).map(|(file, path)| Named { name: &file.name, path }).collect();
+        let names = distinct_names(&asked);
+        let parts = parts(row);
         let plan = |(place, ((file, source), name)): (usize, ((SourceFile, Sha256), String))| {
             let known = known.get(&source.to_string()).cloned();
             let sound = known.as_ref().filter(|known| known.facts.suspect.is_none());
@@ -119,14 +119,6 @@ impl Journeys {
             Ok(Plan { place, file, source, key, known })
         };
         files.into_iter().zip(sources).zip(names).enumerate().map(plan).collect()
-    }
-
-    fn parts<'a>(&self, row: &'a Row) -> KeyParts<'a> {
-        KeyParts {
-            bot: &row.bot,
-            date: row.session_id.started_at().unwrap_or(row.enqueued_at),
-            session_id: &row.session_id,
-        }
     }
 
     async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<(Plan, Result<Recording, CopyError>)> {
@@ -280,25 +272,25 @@ impl Journeys {
             recordings: recordings.iter().map(listed).collect(),
         };
         let suspect = recordings.iter().any(|recording| recording.facts.suspect.is_some());
-        match self.archive.keep_sidecar(&self.template, self.parts(row), &sidecar).await {
+        match self.archive.keep_sidecar(&self.template, parts(row), &sidecar).await {
             Ok(_) => {
                 self.tell(self.pauses.resume(&What::Bucket));
                 Some(Sight { seen: Seen::Archived { suspect }, trouble: None })
             }
             Err(CopyError::Stopped) => None,
-            Err(error) => Some(self.judge_named("session.json", error)),
+            Err(error) => Some(self.judge_named("session.json", &error)),
         }
     }
 
-    fn judge(&self, plan: &Plan, error: CopyError) -> Sight {
+    fn judge(&self, plan: &Plan, error: &CopyError) -> Sight {
         self.judge_named(&plan.file.name.chars().take(100).collect::<String>().escape_debug().to_string(), error)
     }
 
     /// Whose error it is, and what follows for the row.
-    fn judge_named(&self, name: &str, error: CopyError) -> Sight {
+    fn judge_named(&self, name: &str, error: &CopyError) -> Sight {
         let text = format!("{name}: {error}");
         let trouble = |at_least| Seen::Trouble { at_least };
-        let (seen, stage) = match &error {
+        let (seen, stage) = match error {
             CopyError::Fetch(FetchError::Expired { code, .. }) => {
                 (Seen::Failure { not_found: *code == Some(404) }, Stage::Download)
             }
@@ -346,6 +338,14 @@ impl Journeys {
             sample_rate: record.get("sample_rate").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
         };
         Some((text("source")?, Known { key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
+    }
+}
+
+fn parts(row: &Row) -> KeyParts<'_> {
+    KeyParts {
+        bot: &row.bot,
+        date: row.session_id.started_at().unwrap_or(row.enqueued_at),
+        session_id: &row.session_id,
     }
 }
 

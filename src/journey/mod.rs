@@ -174,7 +174,7 @@ impl Journeys {
         match self.ask(row, bot, place).await {
             Asked::Answer(answer) => self.act_on(row, bot, answer).await,
             Asked::Sight(sight) => Some(self.conclude(row, None, sight)),
-            Asked::Paused(error) => Some(self.keeps_its_place(row, error)),
+            Asked::Paused(error) => Some(keeps_its_place(row, &error)),
             Asked::Released => None,
         }
     }
@@ -237,7 +237,7 @@ impl Journeys {
 
     /// What Kore said leads to a wait, to an end, or to copying.
     async fn act_on(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Write> {
-        self.mention_oddities(row, &answer);
+        mention_oddities(row, &answer);
         let ready_at = self.clock.elapsed();
         let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
         let step = decide(&self.policy, &row.history, seen, self.clock.now(), (self.draw)());
@@ -267,14 +267,12 @@ impl Journeys {
         let (id, bot) = (row.session_id.as_str(), row.bot.as_str());
         match step.next {
             Next::Wait(at) => {
-                match &sight.trouble {
-                    Some((stage, error)) => tracing::warn!(
-                        session.id = id, bot, kore.status = ?said, stage = stage.as_str(), error, charged,
-                        failures = step.history.failures, next_poll_at = %at, "attempt failed; tried again later"
-                    ),
-                    None => tracing::info!(
-                        session.id = id, bot, kore.status = ?said, polls = step.history.polls, next_poll_at = %at, "not ready"
-                    ),
+                if let Some((stage, error)) = &sight.trouble {
+                    let (stage, failures) = (stage.as_str(), step.history.failures);
+                    tracing::warn!(session.id = id, bot, kore.status = ?said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
+                } else {
+                    let polls = step.history.polls;
+                    tracing::info!(session.id = id, bot, kore.status = ?said, polls, next_poll_at = %at, "not ready");
                 }
                 let lease = row.lease.clone();
                 Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }
@@ -292,13 +290,10 @@ impl Journeys {
             (row.session_id.as_str(), row.bot.as_str(), reason.state().as_str(), row.history.polls);
         let said = status.map_or("", Status::as_str);
         let error = trouble.as_ref().map_or("", |(_, error)| error.as_str());
-        match reason {
-            Reason::Archived => {
-                tracing::info!(session.id = id, bot, state, reason = reason.as_str(), polls, "finished")
-            }
-            _ => tracing::warn!(
-                session.id = id, bot, state, reason = reason.as_str(), polls, kore.status = ?said, error, "finished"
-            ),
+        if reason == Reason::Archived {
+            tracing::info!(session.id = id, bot, state, reason = reason.as_str(), polls, "finished");
+        } else {
+            tracing::warn!(session.id = id, bot, state, reason = reason.as_str(), polls, kore.status = ?said, error, "finished");
         }
         self.metrics.finished(&row.bot, reason);
         Write::Finishes {
@@ -308,17 +303,6 @@ impl Journeys {
             reason,
             at: self.clock.now(),
             note: trouble.map(|(stage, error)| Note::new(stage.as_str(), false, &error)),
-        }
-    }
-
-    /// The error is noted; nothing else about the row changes.
-    fn keeps_its_place(&self, row: &Row, error: String) -> Write {
-        Write::Waits {
-            lease: row.lease.clone(),
-            history: row.history.clone(),
-            kore_status: None,
-            next_poll_at: row.due_at,
-            note: Some(Note::new(Stage::Poll.as_str(), false, &error)),
         }
     }
 
@@ -362,18 +346,29 @@ impl Journeys {
             drop(self.writer.submit(Write::Event { session_id, kind: "call_ended_at_ignored", detail }));
         }
     }
+}
 
-    fn mention_oddities(&self, row: &Row, answer: &Answer) {
-        let is_new = row.kore_status.as_deref() != Some(answer.status.as_str());
-        match answer.status.kind() {
-            StatusKind::Other if is_new => {
-                tracing::warn!(session.id = %row.session_id, bot = row.bot, kore.status = ?answer.status.as_str(), "a status that is not known; waiting as for media_in_progress");
-            }
-            StatusKind::Success if answer.recordings.is_empty() => {
-                tracing::warn!(session.id = %row.session_id, bot = row.bot, "success without recordings; waiting as for media_in_progress");
-            }
-            _ => {}
+/// The error is noted; nothing else about the row changes.
+fn keeps_its_place(row: &Row, error: &str) -> Write {
+    Write::Waits {
+        lease: row.lease.clone(),
+        history: row.history.clone(),
+        kore_status: None,
+        next_poll_at: row.due_at,
+        note: Some(Note::new(Stage::Poll.as_str(), false, error)),
+    }
+}
+
+fn mention_oddities(row: &Row, answer: &Answer) {
+    let is_new = row.kore_status.as_deref() != Some(answer.status.as_str());
+    match answer.status.kind() {
+        StatusKind::Other if is_new => {
+            tracing::warn!(session.id = %row.session_id, bot = row.bot, kore.status = ?answer.status.as_str(), "a status that is not known; waiting as for media_in_progress");
         }
+        StatusKind::Success if answer.recordings.is_empty() => {
+            tracing::warn!(session.id = %row.session_id, bot = row.bot, "success without recordings; waiting as for media_in_progress");
+        }
+        _ => {}
     }
 }
 

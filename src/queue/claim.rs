@@ -107,7 +107,7 @@ impl Claims {
 }
 
 /// Rows due later than that were never told so by the daemon: absurd, or of a clock that was wrong. They are due now.
-const FARTHEST: Duration = Duration::from_secs(30 * 24 * 3600);
+const FARTHEST: Duration = Duration::from_hours(30 * 24);
 /// Beyond the schema's clamp stands only what went around it: text, a BLOB, an endless number.
 const HIGHEST_PRIORITY: f64 = 1000.0;
 

@@ -184,8 +184,11 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError>
         ));
     }
     if !is_recent(&version) {
-        let (major, minor, patch) = OLDEST_SQLITE;
-        return refuse(format!("SQLite {version} is linked; before {major}.{minor}.{patch} commits could be lost"));
+        let oldest = OLDEST_SQLITE;
+        return refuse(format!(
+            "SQLite {version} is linked; before {}.{}.{} commits could be lost",
+            oldest.0, oldest.1, oldest.2
+        ));
     }
     Ok(connection)
 }

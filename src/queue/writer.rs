@@ -232,6 +232,7 @@ impl Writer {
 
     /// Hands a write over. It is written in the order of these calls; the receiver hears when it is committed, and
     /// nothing if the writer has ended. Dropping the receiver does not take the write back.
+    #[must_use = "drop it if nobody waits for the commit"]
     pub fn submit(&self, write: Write) -> oneshot::Receiver<Applied> {
         let (done, applied) = oneshot::channel();
         // If the writer has ended, `done` is dropped with the job, and the receiver hears that.

@@ -18,7 +18,7 @@ use super::kore::{self, FakeKore};
 use super::s3::{self, FakeS3};
 
 /// Waits no test should reach.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -101,9 +101,9 @@ impl World {
             let text = sections.entry(section).or_default();
             writeln!(text, "{name} = {value}").expect("a String takes everything");
         }
-        let text: String = sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}\n")).collect();
+        let text: Vec<_> = sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}\n")).collect();
         let path = self.path("config.toml");
-        std::fs::write(&path, text).expect("the folder is ours");
+        std::fs::write(&path, text.concat()).expect("the folder is ours");
         path
     }
 
