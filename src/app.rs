@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::archive::s3::S3Store;
-use crate::archive::store::UploadId;
+use crate::archive::store::{ObjectStore, UploadId};
 use crate::archive::sweep::LeftUpload;
 use crate::archive::{Archive, UploadLedger};
 use crate::backoff::Backoff;
@@ -56,6 +56,20 @@ impl App {
     /// # Errors
     /// [`QueueError`] inside, or what the operating system or a client refused.
     pub async fn build(settings: &Settings, shutdown: Shutdown, until_empty: bool) -> anyhow::Result<Self> {
+        let store = Arc::new(S3Store::connect(&settings.bucket).await);
+        Self::build_on(store, settings, shutdown, until_empty).await
+    }
+
+    /// The same on a store that is already there: one with keys of its own, or a simulated one.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub async fn build_on(
+        store: Arc<dyn ObjectStore>,
+        settings: &Settings,
+        shutdown: Shutdown,
+        until_empty: bool,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let queue = Queue::open(&settings.queue.path, Arc::clone(&clock)).await?;
         let (desk, writer) = (queue.desk, queue.writer);
@@ -63,7 +77,6 @@ impl App {
         let vitals = Vitals::new(Arc::clone(&clock));
         let server = serve(settings, &metrics, &desk, &vitals, &clock).await?;
         let moved = Arc::new(Notify::new());
-        let store = Arc::new(S3Store::connect(&settings.bucket).await);
         let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), writer.clone(), Arc::clone(&clock)));
         let journeys = Journeys {
             bots: Arc::new(bots(settings, &clock, &moved)?),

@@ -23,11 +23,11 @@ use super::headers;
 use super::reply::Reply;
 use super::token::Tokens;
 use super::words::message;
-use super::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
 use crate::clock::Clock;
 use crate::config::{BotSettings, TransferSettings};
 use crate::hosts::MediaHosts;
 use crate::session::SessionId;
+use crate::source::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
 
 /// An answer of 500 recordings is under 200 kB; what is longer is no answer.
 const LONGEST_BODY: usize = 1024 * 1024;
