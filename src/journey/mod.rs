@@ -26,12 +26,12 @@ use crate::clock::Clock;
 use crate::config::PollSettings;
 use crate::decide::{Next, Seen, decide};
 use crate::key::KeyTemplate;
-use crate::kore::{Answer, PollError, Vendor};
 use crate::metrics::{Metrics, Outcome, Stage};
 use crate::pause::{Change, Pass, Pauses, What};
 use crate::queue::writer::Note;
 use crate::queue::{Claimed, Desk, Row, Write, Writer};
 use crate::session::{Reason, Status, StatusKind};
+use crate::source::{Answer, PollError, Vendor};
 
 /// A bot as the journey needs it.
 #[derive(Clone, Debug)]
