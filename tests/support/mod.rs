@@ -10,4 +10,5 @@
 pub mod kore;
 pub mod media;
 pub mod s3;
+pub mod scene;
 pub mod world;
