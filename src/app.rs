@@ -115,6 +115,7 @@ impl App {
         let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("archiving")]);
         let sweep = tokio::spawn(sweep(self.journeys.clone(), Arc::clone(&self.desk), self.writer.clone()));
         let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
+        let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
         let mut health = self.writer.health();
         let ended = {
             let working = self.worker.run(&self.shutdown.soft);
@@ -129,7 +130,7 @@ impl App {
             self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
         }
         self.shutdown.hard.cancel();
-        for task in [sweep, watchdog] {
+        for task in [sweep, watchdog, wal] {
             task.abort();
         }
         tracing::info!("stopped");
@@ -255,6 +256,24 @@ async fn feed_watchdog(vitals: Vitals, clock: Arc<dyn Clock>) {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         clock.sleep(patience / 4).await;
+    }
+}
+
+/// Bytes of write-ahead log that nobody needs, and how often it is looked at.
+const LONG_WAL: u64 = 256 * 1024 * 1024;
+const WAL_LOOK: Duration = Duration::from_mins(1);
+
+/// A reader that somebody forgot keeps SQLite from starting its log afresh: harmless but for the disk (FAULTS Q8).
+async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
+    loop {
+        let bytes = desk.wal_bytes();
+        if bytes > LONG_WAL {
+            tracing::warn!(
+                bytes,
+                "the queue's write-ahead log has grown long: some program keeps a transaction open; end that one"
+            );
+        }
+        clock.sleep(WAL_LOOK).await;
     }
 }
 
