@@ -9,9 +9,9 @@
 use super::store::{Label, ObjectHead};
 use super::{Archive, CopyError};
 use crate::key::ObjectKey;
-use crate::kore::{SignedUrl, Vendor};
 use crate::media::{Doubt, Inspection};
 use crate::receipt::{Comparison, Receipt, Sha256, Verified};
+use crate::source::{SignedUrl, Vendor};
 use crate::transfer::{Intake, Portion};
 
 /// A file to keep.

@@ -27,11 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{BucketSettings, TransferSettings};
 use crate::key::{NotAKey, ObjectKey};
-use crate::kore::FetchError;
 use crate::media::Doubt;
 use crate::receipt::{Comparison, Receipt, Reported, Tally, Verified};
-use crate::transfer::Memory;
-use store::{Label, ObjectHead, ObjectStore, Segments, StoreError, UploadId};
+use crate::source::FetchError;
+use crate::transfer::{Memory, Segments};
+use store::{Label, ObjectHead, ObjectStore, StoreError, UploadId};
 
 /// Why a file or sidecar was not kept.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,6 @@ use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
 use crate::archive::store::StoreError;
 use crate::decide::{ODD_BODY_TRIES, Seen};
 use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
-use crate::kore::{Answer, FetchError, SignedUrl, SourceFile};
 use crate::metrics::Stage;
 use crate::pause::{Gate, What};
 use crate::queue::desk::Record;
@@ -27,6 +26,7 @@ use crate::queue::writer::{Facts, Recording};
 use crate::queue::{Row, Write};
 use crate::receipt::{Crc64Nvme, Receipt, Sha256};
 use crate::session::StatusKind;
+use crate::source::{Answer, FetchError, SignedUrl, SourceFile};
 
 /// One file and where it belongs.
 struct Plan {

@@ -25,12 +25,12 @@ use crate::clock::Clock;
 use crate::config::PollSettings;
 use crate::decide::{Next, Seen, decide};
 use crate::key::KeyTemplate;
-use crate::kore::{Answer, PollError, Vendor};
 use crate::metrics::{Metrics, Outcome, Stage};
 use crate::pause::{Change, Gate, Pauses, What};
 use crate::queue::writer::Note;
 use crate::queue::{Claimed, Desk, Row, Write, Writer};
 use crate::session::{Reason, Status, StatusKind};
+use crate::source::{Answer, PollError, Vendor};
 
 /// A bot as the journey needs it.
 #[derive(Clone, Debug)]
@@ -182,15 +182,21 @@ impl Journeys {
     /// Asks Kore, when it is this account's turn and the bot is not paused by then.
     async fn ask(&self, row: &Row, bot: &Bot, place: Option<Place>) -> Asked {
         let what = What::Bot(row.bot.clone());
-        tokio::select! {
+        // The permit first: a turn is to be used at once, or two requests would follow each other too soon.
+        let turn = async {
+            let permit = self.polls.acquire().await.expect("this semaphore is never closed");
+            bot.vendor.turn().await;
+            permit
+        };
+        let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Asked::Released,
-            () = bot.vendor.turn() => drop(place),
-        }
+            permit = turn => permit,
+        };
+        drop(place);
         if let Gate::Closed(_) = self.pauses.enter(&what) {
             return Asked::Released;
         }
-        let permit = self.polls.acquire().await.expect("this semaphore is never closed");
         let answer = bot.vendor.poll(&row.session_id).await;
         drop(permit);
         match answer {

@@ -23,16 +23,18 @@ use super::headers;
 use super::reply::Reply;
 use super::token::Tokens;
 use super::words::message;
-use super::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
 use crate::clock::Clock;
 use crate::config::{BotSettings, TransferSettings};
 use crate::hosts::MediaHosts;
 use crate::session::SessionId;
+use crate::source::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
 
 /// An answer of 500 recordings is under 200 kB; what is longer is no answer.
 const LONGEST_BODY: usize = 1024 * 1024;
 /// For the connection alone, TLS included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Servers close idle connections after a minute or so; one that is used just then costs a poll.
+const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 /// How both kinds of client introduce themselves.
 pub(crate) const USER_AGENT: &str = concat!("kore-archiver/", env!("CARGO_PKG_VERSION"));
 
@@ -147,6 +149,7 @@ pub(crate) fn bare_client() -> reqwest::ClientBuilder {
         .referer(false)
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_CONNECTION)
 }
 
 fn endpoint(bot: &BotSettings) -> Result<Url, &'static str> {

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::QueueError;
@@ -30,7 +30,7 @@ impl RunLock {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o640)
+            .mode(0o660)
             .open(lock_path(path))
             .map_err(cannot)?;
         match file.try_lock() {
@@ -41,6 +41,9 @@ impl RunLock {
             }
             Err(TryLockError::Error(error)) => return Err(cannot(error)),
         }
+        // For the group whatever the umask: a daemon that root tried by hand must not lock the service out. Where the
+        // file is somebody else's, its modes are theirs as well.
+        let _ = file.set_permissions(fs::Permissions::from_mode(0o660));
         file.set_len(0).map_err(cannot)?;
         let text = format!("pid {} since {now}, version {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
         file.write_all(text.as_bytes()).map_err(cannot)?;
