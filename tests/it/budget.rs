@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::kore::{Outage, Timeline};
-use crate::support::scene::{eventually, rest};
+use crate::support::rows::{eventually, rest};
 use crate::support::world::{World, id};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::support::kore::{Answer, Timeline};
-use crate::support::scene::{eventually, ready};
+use crate::support::rows::{eventually, ready};
 use crate::support::world::{World, id};
 
 const COLUMNS: [&str; 14] = [

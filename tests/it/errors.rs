@@ -5,7 +5,7 @@ use std::time::Duration;
 use kore_archiver::clock::Timestamp;
 
 use crate::support::kore::{Answer, FakeKore, Options, Outage, Timeline};
-use crate::support::scene::{eventually, ready, recording};
+use crate::support::rows::{eventually, ready, recording};
 use crate::support::world::{World, id};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,17 +4,23 @@
 mod support;
 
 mod bent_rows;
+mod bucket;
 mod budget;
 mod commands;
+mod downloads;
 mod errors;
 mod journeys;
+mod keys;
 mod kore_refusals;
 mod kore_timelines;
 mod kore_wire;
 mod leases;
 mod media_samples;
 mod queue_faults;
+mod restarts;
 mod rows;
 mod s3_adapter;
 mod s3_refusals;
+mod sidecars;
 mod statuses;
+mod suspects;

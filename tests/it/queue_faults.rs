@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::Connection as _;
 
 use crate::support::kore::Timeline;
-use crate::support::scene::{eventually, ready, recording};
+use crate::support::rows::{eventually, ready, recording};
 use crate::support::world::{World, id};
 
 /// The daemon's exit code and complaint.

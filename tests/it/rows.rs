@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::kore::{Quirk, Timeline};
-use crate::support::scene::{eventually, ready, recording, rest};
+use crate::support::rows::{eventually, ready, recording, rest};
 use crate::support::world::{World, id};
 
 /// What the writer is told of a statement that the schema refuses.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::kore::{Answer, Outage, Timeline};
-use crate::support::scene::{eventually, id_of_a_call, ready, recording, rest};
+use crate::support::rows::{eventually, id_of_a_call, ready, recording, rest};
 use crate::support::world::{World, id};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,100 +1,70 @@
-//! What scenarios over rows have in common: a file worth archiving, more bots, and patience.
+//! What most scenarios about the bucket begin and end with.
 
-use std::time::Duration;
-
-use super::kore::{FakeKore, SourceFile, Timeline};
+use super::kore::{Body, SourceFile, Timeline};
 use super::media;
-use super::world::World;
+use super::s3::Op;
+use super::world::{World, until};
 
-/// A sound recording of a second.
-pub fn recording(seed: u64) -> SourceFile {
-    let speech = media::speech(seed, Duration::from_secs(1));
-    SourceFile::new("call-merged.wav", media::wav(media::WavShape::Plain, &speech))
+/// The smallest part that S3 takes, which makes every file above it go up in parts.
+pub const PART: u64 = 5 * 1024 * 1024;
+
+/// A sound recording of exactly this many bytes (45 at least): a WAV that leaves its sizes open, as recorders that
+/// stream do.
+pub fn recording(seed: u64, bytes: u64) -> Body {
+    let header = media::wav(media::WavShape::SizesUnknown, &[]);
+    let audio = Body::noise(seed, bytes - header.len() as u64);
+    Body::chain([header.into(), audio])
 }
 
-/// A session that is ready at the first look.
-pub fn ready(seed: u64) -> Timeline {
-    Timeline::ready([recording(seed)])
-}
-
-/// An id whose session began `ago` before now.
-pub fn id_of_a_call(ago: Duration, number: u32) -> String {
-    format!("{:08x}3242653c{number:08x}", unix_now() - ago.as_secs())
-}
-
-#[expect(clippy::disallowed_methods, reason = "an id tells the wall clock's second")]
-fn unix_now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.expect("it is later than 1970").as_secs()
-}
-
-/// Looks every 50 ms until it holds.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1200 {
-        if holds().await {
-            return;
-        }
-        rest(50).await;
-    }
-    panic!("never came true: {what}");
-}
-
-/// Lets so many milliseconds pass.
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process, whose clock is the machine's")]
-pub async fn rest(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
+/// Where a file of a session made by [`super::world::id`] goes by default.
+pub fn key(id: &str, name: &str) -> String {
+    format!("default/year=2024/month=03/day=05/{id}/{name}")
 }
 
 impl World {
-    /// One more bot, of this account, at this Kore, or else at the world's own.
-    pub fn add_bot<'a>(&mut self, name: &str, account: &str, kore: impl Into<Option<&'a FakeKore>>) {
-        let kore = kore.into().unwrap_or(&self.kore);
-        let ours = kore.options();
-        let secret = self.path("client-secret").display().to_string();
-        let quoted = |text: &str| format!("\"{text}\"");
-        let settings = [
-            ("host", quoted(&kore.api_url())),
-            ("bot_id", quoted(&ours.bot_id)),
-            ("client_id", quoted(&ours.client_id)),
-            ("client_secret_file", quoted(&secret)),
-            ("media_hosts", format!("[{}]", quoted(&kore.media_host()))),
-            ("allow_insecure_http", "true".to_owned()),
-            ("account", quoted(account)),
-            ("requests_per_minute", "60000".to_owned()),
-        ];
-        for (key, value) in settings {
-            self.set(&format!("bots.{name}.{key}"), &value);
-        }
+    /// A world whose bucket is sent parts of 5 MiB.
+    pub async fn in_parts() -> Self {
+        let mut world = Self::new().await;
+        world.set("transfer.part_size", "\"5MiB\"");
+        world
     }
 
-    /// Inserts a row for this bot.
-    pub async fn insert_for(&self, bot: &str, id: &str) {
-        let sql = format!("INSERT INTO sessions (session_id, bot) VALUES ('{id}', '{bot}')");
-        self.execute(&sql).await.expect("it is a good row");
+    /// Kore has these files for the session, and somebody asks for them.
+    pub async fn ready(&self, id: &str, files: impl IntoIterator<Item = SourceFile>) {
+        self.kore.session(id, Timeline::ready(files));
+        self.insert(&[id]).await;
     }
 
-    /// A whole number of a session's row.
-    pub async fn number(&self, id: &str, column: &str) -> i64 {
-        self.column(id, column).await.and_then(|text| text.parse().ok()).expect("it is a number")
+    /// A recording's row, by its file name.
+    pub async fn recorded(&self, id: &str, file_name: &str) -> std::collections::BTreeMap<String, Option<String>> {
+        let sql = format!("SELECT * FROM recordings WHERE session_id = '{id}' AND file_name = '{file_name}'");
+        self.row(&sql).await.unwrap_or_else(|| panic!("no {file_name} in recordings"))
     }
 
-    /// How many events of this kind a row has.
-    pub async fn events(&self, id: &str, kind: &str) -> usize {
-        let sql = format!("SELECT detail FROM events WHERE session_id = '{id}' AND kind = '{kind}'");
-        self.rows(&sql).await.len()
+    /// The object under this key has the file's bytes.
+    pub fn assert_holds(&self, key: &str, file: &SourceFile) {
+        let objects = self.s3.objects();
+        let object = objects.get(key).unwrap_or_else(|| panic!("no {key} among {:?}", self.s3.keys()));
+        assert_eq!((object.bytes, &object.sha256), (file.body().len(), &file.body().sha256()), "{key}");
     }
 
-    /// How many objects were put, and how many files were asked for, of this session.
-    pub fn copies(&self, id: &str, file: &SourceFile) -> (usize, usize) {
-        let calls = self.s3.calls();
-        let puts = calls.iter().filter(|call| call.op == super::s3::Op::PutObject);
-        let puts = puts.filter(|call| call.key.contains(id) && !call.key.ends_with(".json")).count();
-        let served = self.kore.files_served().iter().filter(|served| served.path == file.path()).count();
-        (puts, served)
+    /// What holds at the end of every scenario: nothing was overwritten or deleted, no upload is open, and the host of
+    /// the files saw nothing that it must not see.
+    pub fn assert_clean(&self) {
+        assert_eq!((self.s3.overwrites(), self.s3.deletes()), (0, 0));
+        assert_eq!(self.s3.open_uploads(), []);
+        assert_eq!(self.kore.violations(), [] as [&str; 0]);
     }
 
-    /// The lines of the log with this text.
-    pub fn log_lines(&self, text: &str) -> Vec<String> {
-        self.log().lines().filter(|line| line.contains(text)).map(ToOwned::to_owned).collect()
+    /// Waits until there was so much of a call, and says how much.
+    pub async fn until_calls(&self, op: Op, at_least: usize) -> usize {
+        let count = until(|| Some(self.s3.count(op)).filter(|count| *count >= at_least)).await;
+        count.unwrap_or_else(|| panic!("{op:?} was called {} times: {}", self.s3.count(op), self.log()))
+    }
+
+    /// Waits for a line of the log that has this text.
+    pub async fn until_logged(&self, text: &str) -> String {
+        let found = until(|| self.log().lines().find(|line| line.contains(text)).map(ToOwned::to_owned)).await;
+        found.unwrap_or_else(|| panic!("never logged {text:?}: {}", self.log()))
     }
 }
