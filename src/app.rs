@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::archive::s3::S3Store;
-use crate::archive::store::UploadId;
+use crate::archive::store::{ObjectStore, UploadId};
 use crate::archive::sweep::LeftUpload;
 use crate::archive::{Archive, UploadLedger};
 use crate::backoff::Backoff;
@@ -61,6 +61,20 @@ impl App {
     /// # Errors
     /// [`QueueError`] inside, or what the operating system or a client refused.
     pub async fn build(settings: &Settings, shutdown: Shutdown, until_empty: bool) -> anyhow::Result<Self> {
+        let store = Arc::new(S3Store::connect(&settings.bucket).await);
+        Self::build_on(store, settings, shutdown, until_empty).await
+    }
+
+    /// The same on a store that is already there: one with keys of its own, or a simulated one.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub async fn build_on(
+        store: Arc<dyn ObjectStore>,
+        settings: &Settings,
+        shutdown: Shutdown,
+        until_empty: bool,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let queue = Queue::open(&settings.queue.path, Arc::clone(&clock)).await?;
         let (desk, writer) = (queue.desk, queue.writer);
@@ -68,7 +82,6 @@ impl App {
         let vitals = Vitals::new(Arc::clone(&clock));
         let server = serve(settings, &metrics, &desk, &vitals, &clock).await?;
         let moved = Arc::new(Notify::new());
-        let store = Arc::new(S3Store::connect(&settings.bucket).await);
         let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), writer.clone(), Arc::clone(&clock)));
         let journeys = Journeys {
             bots: Arc::new(bots(settings, &clock, &moved)?),
@@ -108,6 +121,7 @@ impl App {
         recall_uploads(&self.journeys, &self.desk, self.writer.run()).await;
         let sweep = tokio::spawn(sweep(self.journeys.clone()));
         let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
+        let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
         let mut health = self.writer.health();
         let ended = {
             let working = self.worker.run(&self.shutdown.soft);
@@ -123,7 +137,7 @@ impl App {
             self.flush().await;
         }
         self.shutdown.hard.cancel();
-        for task in [sweep, watchdog] {
+        for task in [sweep, watchdog, wal] {
             task.abort();
         }
         tracing::info!("stopped");
@@ -266,6 +280,24 @@ async fn feed_watchdog(vitals: Vitals, clock: Arc<dyn Clock>) {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         clock.sleep(patience / 4).await;
+    }
+}
+
+/// Bytes of write-ahead log that nobody needs, and how often it is looked at.
+const LONG_WAL: u64 = 256 * 1024 * 1024;
+const WAL_LOOK: Duration = Duration::from_mins(1);
+
+/// A reader that somebody forgot keeps SQLite from starting its log afresh: harmless but for the disk (FAULTS Q8).
+async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
+    loop {
+        let bytes = desk.wal_bytes();
+        if bytes > LONG_WAL {
+            tracing::warn!(
+                bytes,
+                "the queue's write-ahead log has grown long: some program keeps a transaction open; end that one"
+            );
+        }
+        clock.sleep(WAL_LOOK).await;
     }
 }
 

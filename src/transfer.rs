@@ -5,16 +5,16 @@
 //! bucket has it. A transfer holds at most one part that is not full, and full ones leave by themselves, so that
 //! waiting for room always ends.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::archive::store::Segments;
-use crate::kore::{Download, FetchError};
 use crate::media::{Ending, Inspection, Inspector};
 use crate::receipt::{Checksums, Receipt, Tally};
+use crate::source::{Download, FetchError};
 
 /// What parts may hold at once, over all transfers (`transfer.memory`).
 #[derive(Clone, Debug)]
@@ -35,6 +35,52 @@ impl Memory {
         // More than there is would wait for ever.
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.all);
         Arc::clone(&self.kib).acquire_many_owned(kib).await.expect("this semaphore is never closed")
+    }
+}
+
+/// A body as it arrived, never gathered into one buffer: cheap to clone, so that it can be sent again.
+#[derive(Clone, Default)]
+pub struct Segments {
+    segments: Vec<Bytes>,
+    bytes: u64,
+}
+
+impl fmt::Debug for Segments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segments").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Segments {
+    /// Adds the next bytes.
+    pub fn push(&mut self, segment: Bytes) {
+        self.bytes += segment.len() as u64;
+        self.segments.push(segment);
+    }
+
+    /// How many bytes in all.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether there is not one byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The pieces, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.segments.iter()
+    }
+}
+
+impl From<Bytes> for Segments {
+    fn from(bytes: Bytes) -> Self {
+        let mut segments = Self::default();
+        segments.push(bytes);
+        segments
     }
 }
 

@@ -9,9 +9,9 @@
 use super::store::{Label, ObjectHead};
 use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
-use crate::kore::{SignedUrl, Vendor};
 use crate::media::{Doubt, Ending, Inspection};
 use crate::receipt::{Comparison, Receipt, Sha256, Verified};
+use crate::source::{SignedUrl, Vendor};
 use crate::transfer::{Arrival, Intake, Portion};
 
 /// A file to keep.

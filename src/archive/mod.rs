@@ -29,12 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{BucketSettings, TransferSettings};
 use crate::key::{NotAKey, ObjectKey};
-use crate::kore::FetchError;
 use crate::media::Doubt;
 use crate::receipt::{Comparison, Receipt, Reported, Tally, Verified};
-use crate::transfer::Memory;
+use crate::source::FetchError;
+use crate::transfer::{Memory, Segments};
 use leftovers::Leftovers;
-use store::{Label, ObjectHead, ObjectStore, Segments, StoreError, UploadId};
+use store::{Label, ObjectHead, ObjectStore, StoreError, UploadId};
 
 /// Why a file or sidecar was not kept.
 #[derive(Debug, thiserror::Error)]

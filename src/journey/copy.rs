@@ -20,7 +20,6 @@ use crate::archive::store::StoreError;
 use crate::clock::Timestamp;
 use crate::decide::{ODD_BODY_TRIES, Seen};
 use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
-use crate::kore::{Answer, FetchError, SourceFile};
 use crate::metrics::Stage;
 use crate::pause::{Gate, What};
 use crate::queue::desk::Record;
@@ -28,6 +27,7 @@ use crate::queue::writer::{Facts, Recording};
 use crate::queue::{Row, Write};
 use crate::receipt::{Crc64Nvme, Receipt, Sha256};
 use crate::session::StatusKind;
+use crate::source::{Answer, FetchError, SourceFile};
 
 /// One file and where it belongs.
 struct Plan {
@@ -66,13 +66,12 @@ fn is_expired((_, result): &Copied) -> bool {
 impl Journeys {
     /// Copies what Kore listed. `None`: the daemon is stopping, the row is given back.
     pub(super) async fn copy(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
-        if let Gate::Closed(wait) = self.pauses.enter(&What::Bucket) {
-            return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None });
-        }
-        let sight = self.copy_all(row, bot, answer).await;
-        // Nothing that was tried has told anything about the bucket: somebody else may try.
-        self.pauses.give_up_probe(&What::Bucket);
-        sight
+        // Dropped at the end: if nothing that was tried has told anything about the bucket, somebody else may try.
+        let _pass = match self.pauses.enter(&What::Bucket) {
+            Ok(pass) => pass,
+            Err(wait) => return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None }),
+        };
+        self.copy_all(row, bot, answer).await
     }
 
     async fn copy_all(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
@@ -234,11 +233,6 @@ impl Journeys {
         // Committed before the row's end, because the writer keeps the order.
         drop(self.writer.submit(Write::Archived(Box::new(recording.clone()))));
         recording
-    }
-
-    fn event(&self, row: &Row, kind: &'static str, detail: serde_json::Value) {
-        let session_id = row.session_id.as_str().to_owned();
-        drop(self.writer.submit(Write::Event { session_id, kind, detail }));
     }
 
     fn recording(

@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports, reason = "each target that includes this uses its own part of it")]
 #![allow(unreachable_pub, reason = "`pub` marks what scenarios may use; a test exports nothing")]
 
+pub mod audit;
 pub mod canaries;
 pub mod kore;
 pub mod media;

@@ -37,12 +37,11 @@ use self::connect::Connector;
 use self::errors::{Call, Failure};
 use self::negotiation::{Negotiation, Proof};
 use self::settings::Fixed;
-use super::store::{
-    Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, Segments, StoreError, Stored, UploadId,
-};
+use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId};
 use crate::config::BucketSettings;
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt};
+use crate::transfer::Segments;
 
 /// Pages of uploads that are read for one key. S3 puts 1,000 on a page, and a key has a handful.
 const MOST_PAGES: usize = 100;
