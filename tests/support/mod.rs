@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "`pub` marks what scenarios may use; a test exports nothing")]
 
 pub mod audit;
+pub mod canaries;
 pub mod kore;
 pub mod media;
 pub mod rows;
