@@ -3,10 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod docs;
 mod journeys;
+mod layers;
 mod kore_refusals;
 mod kore_timelines;
 mod kore_wire;
 mod media_samples;
 mod s3_adapter;
 mod s3_refusals;
+mod sidecar_schema;

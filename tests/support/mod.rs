@@ -11,4 +11,5 @@ pub mod audit;
 pub mod kore;
 pub mod media;
 pub mod s3;
+pub mod schema;
 pub mod world;
