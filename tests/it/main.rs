@@ -3,13 +3,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
+mod bucket;
 mod docs;
+mod downloads;
 mod journeys;
-mod layers;
+mod keys;
 mod kore_refusals;
 mod kore_timelines;
 mod kore_wire;
+mod layers;
 mod media_samples;
+mod restarts;
 mod s3_adapter;
 mod s3_refusals;
 mod sidecar_schema;
+mod sidecars;
+mod suspects;

@@ -12,4 +12,5 @@ pub mod kore;
 pub mod media;
 pub mod s3;
 pub mod schema;
+pub mod scene;
 pub mod world;
