@@ -1,4 +1,4 @@
-//! kore-archiver
+#![doc = include_str!("../README.md")]
 
 pub mod session;
 pub mod clock;

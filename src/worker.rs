@@ -2,7 +2,7 @@
 //!
 //! A row is in hand from its claim until its result is committed, and is not claimed again meanwhile. Only rows that
 //! are being worked on take room; results that wait for the writer do not, so that another program that holds the
-//! queue's write lock stops no polling (up to [`MOST_UNWRITTEN`] results).
+//! queue's write lock stops no polling (up to `MOST_UNWRITTEN` results).
 //!
 //! An idle daemon wakes once a second to ask SQLite whether anybody has committed, which costs next to nothing; it
 //! looks into the table only then, or when something is due.

@@ -3,10 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
 mod bent_rows;
 mod bucket;
 mod budget;
 mod commands;
+mod docs;
 mod downloads;
 mod errors;
 mod journeys;
@@ -14,6 +16,7 @@ mod keys;
 mod kore_refusals;
 mod kore_timelines;
 mod kore_wire;
+mod layers;
 mod leaks;
 mod leases;
 mod media_samples;
@@ -23,6 +26,7 @@ mod restarts;
 mod rows;
 mod s3_adapter;
 mod s3_refusals;
+mod sidecar_schema;
 mod sidecars;
 mod statuses;
 mod suspects;

@@ -13,5 +13,6 @@ pub mod kore;
 pub mod media;
 pub mod rows;
 pub mod s3;
+pub mod schema;
 pub mod scene;
 pub mod world;
