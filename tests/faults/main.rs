@@ -21,10 +21,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disk_full;
 mod kill;
 mod mount;
 mod plan;
 mod positions;
+mod power_loss;
 mod process;
 mod scene;
 
@@ -54,6 +56,27 @@ const SCENARIOS: &[Scenario] = &[
         short: 12,
         is_patient: false,
         run: |plan| Box::pin(positions::io_errors(plan)),
+    },
+    Scenario {
+        name: "disk-full",
+        about: "the queue's disk fills up at any write, and has room again later",
+        short: 6,
+        is_patient: false,
+        run: |plan| Box::pin(disk_full::run(plan)),
+    },
+    Scenario {
+        name: "power-loss-ext4",
+        about: "the queue's ext4 is shut down without a flush while rows are being finished",
+        short: 10,
+        is_patient: false,
+        run: |plan| Box::pin(power_loss::ext4(plan)),
+    },
+    Scenario {
+        name: "power-loss-xfs",
+        about: "the queue's xfs is shut down without a flush while rows are being finished",
+        short: 10,
+        is_patient: false,
+        run: |plan| Box::pin(power_loss::xfs(plan)),
     },
 ];
 

@@ -3,19 +3,21 @@
 //! `strace` injects the fault. A copy is first run untouched and its calls are counted; each (call, N) is a position.
 //! Counting is by thread, as strace does it: a position is the moment when the first thread reaches its Nth call. The
 //! daemon runs with one worker thread, so that the order of its network calls is always the same. What is killed dies
-//! before the call takes place, which is after all that went before it.
+//! before the call takes place, which is after all that went before it. A call that failed fails once: strace is sent
+//! away then, because a connection that is opened anew has a thread, and so a count, of its own.
 //!
 //! Calls on files fail with EIO and ENOSPC, those on sockets as a network fails. A daemon that has not said `ready`
 //! may end with 74 and a message; from then on it has to go on by itself.
 
 use std::collections::BTreeMap;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
-use super::plan::{Outcome, Plan};
+use super::plan::{Outcome, Plan, within};
 use super::process::{Process, has, under};
 use super::scene::{Kind, Scene};
 
@@ -119,8 +121,7 @@ async fn count(kind: Kind) -> BTreeMap<String, u32> {
     let trace = scene.world.path("trace");
     let calls = CALLS.map(|(call, _)| call).join(",");
     let trace_calls = format!("trace={calls}");
-    let output = trace.display().to_string();
-    let mut traced = strace(&scene, &["-o", &output, "-e", &trace_calls]);
+    let mut traced = strace(&scene, &["-e", &trace_calls]);
     traced.ended(PATIENCE).await.expect("a run ends");
     let text = std::fs::read_to_string(&trace).unwrap_or_default();
     let mut by_thread: BTreeMap<(&str, &str), u32> = BTreeMap::new();
@@ -138,12 +139,29 @@ async fn count(kind: Kind) -> BTreeMap<String, u32> {
     most
 }
 
-/// Works until nothing is pending, under strace.
+/// Works until nothing is pending, under strace, which is no parent of it.
 fn strace(scene: &Scene, options: &[&str]) -> Process {
-    let mut wrapper = vec!["strace", "-f", "-qq", "--seccomp-bpf"];
+    let trace = scene.world.path("trace");
+    // What an earlier trial has left would be taken for this one's.
+    let _ = std::fs::remove_file(&trace);
+    let trace = trace.display().to_string();
+    let mut wrapper = vec!["strace", "-D", "-f", "-qq", "-o", &trace];
     wrapper.extend(options);
     let mut command = under(&wrapper, &scene.world.command(&["run", "--until-empty"]));
     Process::start(command.env("TOKIO_WORKER_THREADS", "1"), &scene.world.path("log"))
+}
+
+/// Its end; strace is sent away after the first fault that it injected.
+async fn ended(scene: &Scene, run: &mut Process) -> Option<ExitStatus> {
+    let trace = scene.world.path("trace");
+    let mut is_alone = false;
+    within(PATIENCE, async || {
+        if !is_alone && std::fs::read_to_string(&trace).is_ok_and(|text| text.contains("(INJECTED)")) {
+            is_alone = run.send_tracer_away();
+        }
+        run.has_ended()
+    })
+    .await
 }
 
 async fn scene(faults: &[Fault], tally: &mut Tally) {
@@ -159,14 +177,14 @@ async fn trial(scene: &mut Scene, fault: Fault, tally: &mut Tally) {
     scene.insert(&[kind]).await;
     let said_before = scene.world.log().len();
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}:when={nth}"));
-    let mut run = strace(scene, &["-o", "/dev/null", "-e", &trace, "-e", &inject]);
-    let Some(ended) = run.ended(PATIENCE).await else { panic!("{fault:?}: it does not end\n{}", scene.log_end()) };
+    let mut run = strace(scene, &["-e", &trace, "-e", &inject]);
+    let Some(ended) = ended(scene, &mut run).await else { panic!("{fault:?}: it does not end\n{}", scene.log_end()) };
     let said = scene.world.log()[said_before..].to_owned();
     scene.look().await;
+    let injected = std::fs::read_to_string(scene.world.path("trace")).is_ok_and(|text| text.contains("(INJECTED)"));
     match ended.code() {
-        Some(0) if what == "signal=KILL" => tally.beyond += 1,
-        Some(0) => tally.struck += 1,
-        None => tally.struck += 1,
+        Some(0) if !injected => tally.beyond += 1,
+        Some(0) | None => tally.struck += 1,
         Some(code) => {
             assert!(code == 74 && !said.contains("\"ready\""), "{fault:?}: ended with {code}\n{said}");
             assert!(said.contains("the queue"), "{fault:?}: it does not say why\n{said}");

@@ -16,11 +16,6 @@ impl Process {
         Self(command.stdout(Stdio::null()).stderr(file).spawn().expect("the program starts"))
     }
 
-    /// Takes a process that was started otherwise.
-    pub fn of(child: Child) -> Self {
-        Self(child)
-    }
-
     pub fn id(&self) -> u32 {
         self.0.id()
     }
@@ -39,6 +34,17 @@ impl Process {
     /// Its end, if it comes in that time.
     pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
         within(patience, async || self.has_ended()).await
+    }
+
+    /// Tells whoever traces it to let go. Says whether nobody does any more.
+    pub fn send_tracer_away(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map_or("0", str::trim);
+        if tracer != "0" {
+            // It is ours: it was started with this process, to trace it.
+            let _ = Command::new("kill").args(["-TERM", tracer]).status();
+        }
+        tracer == "0"
     }
 
     /// Sends a signal by name.

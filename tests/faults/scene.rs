@@ -1,8 +1,12 @@
 //! Sessions whose outcome is known, and the proof that they came out so whatever happened on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::SqliteConnection;
+
+use super::mount::Mount;
 use super::plan::within;
 use super::process::Process;
 use crate::support::kore::{Answer, Cut, Quirk, SourceFile, Timeline};
@@ -39,14 +43,43 @@ pub struct Scene {
 impl Scene {
     /// A world without a metrics page, whose queue exists and is empty.
     pub async fn new() -> Self {
+        let mut scene = Self::bare().await;
+        scene.world.set("http.listen", "\"\"");
+        scene.world.create_queue();
+        scene
+    }
+
+    /// A world with a metrics page.
+    pub async fn with_page() -> Self {
+        let scene = Self::bare().await;
+        scene.world.create_queue();
+        scene
+    }
+
+    /// A world with a metrics page whose queue lies on a file system of its own.
+    pub async fn on(mount: impl FnOnce(&Path) -> Result<Mount, String>) -> Result<(Self, Mount), String> {
+        let mut scene = Self::bare().await;
+        let disk = mount(&scene.disk())?;
+        let queue = scene.disk().join("queue.db");
+        scene.world.set("queue.path", &format!("{:?}", queue.display().to_string()));
+        // Where everybody else looks for it.
+        std::os::unix::fs::symlink(&queue, scene.world.queue_path()).map_err(|error| error.to_string())?;
+        scene.world.create_queue();
+        Ok((scene, disk))
+    }
+
+    async fn bare() -> Self {
         let mut world = World::new().await;
         world
-            .set("http.listen", "\"\"")
             .set("log.level", "\"info\"")
             .set("transfer.part_size", "\"5MiB\"")
             .set("poll.max_failures", "1000000");
-        world.create_queue();
         Self { world, sessions: BTreeMap::new(), done: BTreeSet::new() }
+    }
+
+    /// Where the queue's own file system is mounted, if it has one.
+    pub fn disk(&self) -> PathBuf {
+        self.world.path("disk")
     }
 
     /// Scripts a session of this kind, and says its id. It is not in the queue yet.
@@ -73,13 +106,25 @@ impl Scene {
 
     /// Inserts sessions of these kinds, as another program would.
     pub async fn insert(&mut self, kinds: &[Kind]) -> Vec<String> {
+        self.insert_due_in(kinds, Duration::ZERO).await
+    }
+
+    /// Inserts sessions that are not asked about before so long from now.
+    pub async fn insert_due_in(&mut self, kinds: &[Kind], wait: Duration) -> Vec<String> {
         let ids: Vec<String> = kinds.iter().map(|kind| self.script(*kind)).collect();
-        let values: Vec<String> = ids.iter().map(|id| format!("('{id}')")).collect();
-        if !values.is_empty() {
-            let insert = format!("INSERT INTO sessions (session_id) VALUES {}", values.join(", "));
-            self.world.execute(&insert).await.expect("the ids are good");
-        }
+        let due = format!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+{:.3} seconds')", wait.as_secs_f64());
+        let values: Vec<String> = ids.iter().map(|id| format!("('{id}', {due})")).collect();
+        let insert = format!("INSERT INTO sessions (session_id, next_poll_at) VALUES {}", values.join(", "));
+        self.world.execute(&insert).await.expect("the ids are good");
         ids
+    }
+
+    /// Inserts again what is not there any more; says how many rows are not done.
+    pub async fn insert_again(&self) -> usize {
+        let values: Vec<String> = self.sessions.keys().map(|id| format!("('{id}')")).collect();
+        let insert = format!("INSERT OR IGNORE INTO sessions (session_id) VALUES {}", values.join(", "));
+        self.world.execute(&insert).await.expect("the ids are good");
+        self.left().await
     }
 
     /// Starts the daemon, and waits for nothing.
@@ -107,8 +152,15 @@ impl Scene {
 
     /// Looks at the queue in the middle of things: what is done is whole in the bucket now, and stays done.
     pub async fn look(&mut self) {
-        let rows = self.world.rows("SELECT session_id FROM sessions WHERE state = 'done'").await;
-        let done: BTreeSet<String> = rows.iter().filter_map(|row| row["session_id"].clone()).collect();
+        let mut connection = self.world.sql().await;
+        self.look_through(&mut connection).await;
+    }
+
+    /// The same through a connection that stays open.
+    pub async fn look_through(&mut self, connection: &mut SqliteConnection) {
+        let done = sqlx::query_scalar::<_, String>("SELECT session_id FROM sessions WHERE state = 'done'");
+        let done: BTreeSet<String> =
+            done.fetch_all(connection).await.expect("the queue can be read").into_iter().collect();
         let back: Vec<_> = self.done.difference(&done).collect();
         assert!(back.is_empty(), "was done, and is not any more: {back:?}");
         for id in done.difference(&self.done) {
@@ -117,6 +169,11 @@ impl Scene {
             assert!(self.world.s3.body(&key(id, "session.json")).is_some(), "{id} is done without a sidecar");
         }
         self.done = done;
+    }
+
+    /// How many rows were seen done.
+    pub fn acknowledged(&self) -> usize {
+        self.done.len()
     }
 
     /// Lets a daemon work undisturbed until every row is done and no upload is left, and stops it.
