@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::mount::Mount;
 use super::plan::{Outcome, Plan, nap, within};
 use super::scene::{Kind, Scene};
+use crate::support::scene::key;
 
 /// Small, and large enough for a new queue.
 const SMALL: &str = "1536k";
@@ -63,7 +64,7 @@ async fn one(free_pages: u64, kind: Kind, tally: &mut Tally) -> Result<(), Strin
     if paused {
         // Let it try a few times more.
         nap(Duration::from_millis(400)).await;
-        let is_there = scene.world.s3.body(&super::scene::key(&ids[0], "session.json")).is_some();
+        let is_there = scene.world.s3.body(&key(&ids[0], "session.json")).is_some();
         tally.paused += 1;
         tally.after_upload += u32::from(is_there);
     } else {

@@ -12,6 +12,7 @@ use super::process::Process;
 use crate::support::kore::{Answer, Cut, Quirk, SourceFile, Timeline};
 use crate::support::media::{self, WavShape};
 use crate::support::s3::Op;
+use crate::support::scene::key;
 use crate::support::world::{World, id};
 
 /// How long everything may take once nothing is in the way: far more than it does.
@@ -252,9 +253,4 @@ impl Drop for Scene {
             eprintln!("kept: {}", self.world.folder.path().display());
         }
     }
-}
-
-/// Under which key a file of a session belongs.
-pub fn key(id: &str, file: &str) -> String {
-    format!("default/year=2024/month=03/day=05/{id}/{file}")
 }
