@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::archive::s3::S3Store;
-use crate::archive::store::UploadId;
+use crate::archive::store::{ObjectStore, UploadId};
 use crate::archive::sweep::LeftUpload;
 use crate::archive::{Archive, UploadLedger};
 use crate::backoff::Backoff;
@@ -36,6 +36,11 @@ use crate::worker::{Ended, Vitals, Worker};
 /// bucket's own rule for incomplete uploads clears up.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the last notes may take to be written once the daemon is stopping.
+const LAST_NOTES: Duration = Duration::from_secs(2);
+/// The number of no upload: those of the ledger are made from the time, and above it.
+const NO_UPLOAD: i64 = -1;
+
 /// A daemon that is ready to run.
 #[derive(Debug)]
 pub struct App {
@@ -56,6 +61,20 @@ impl App {
     /// # Errors
     /// [`QueueError`] inside, or what the operating system or a client refused.
     pub async fn build(settings: &Settings, shutdown: Shutdown, until_empty: bool) -> anyhow::Result<Self> {
+        let store = Arc::new(S3Store::connect(&settings.bucket).await);
+        Self::build_on(store, settings, shutdown, until_empty).await
+    }
+
+    /// The same on a store that is already there: one with keys of its own, or a simulated one.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub async fn build_on(
+        store: Arc<dyn ObjectStore>,
+        settings: &Settings,
+        shutdown: Shutdown,
+        until_empty: bool,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let queue = Queue::open(&settings.queue.path, Arc::clone(&clock)).await?;
         let (desk, writer) = (queue.desk, queue.writer);
@@ -63,7 +82,6 @@ impl App {
         let vitals = Vitals::new(Arc::clone(&clock));
         let server = serve(settings, &metrics, &desk, &vitals, &clock).await?;
         let moved = Arc::new(Notify::new());
-        let store = Arc::new(S3Store::connect(&settings.bucket).await);
         let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), writer.clone(), Arc::clone(&clock)));
         let journeys = Journeys {
             bots: Arc::new(bots(settings, &clock, &moved)?),
@@ -100,8 +118,10 @@ impl App {
     pub async fn run(mut self) -> anyhow::Result<Ended> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), bots = self.journeys.bots.len(), "ready");
         let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("archiving")]);
-        let sweep = tokio::spawn(sweep(self.journeys.clone(), Arc::clone(&self.desk), self.writer.clone()));
+        recall_uploads(&self.journeys, &self.desk, self.writer.run()).await;
+        let sweep = tokio::spawn(sweep(self.journeys.clone()));
         let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
+        let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
         let mut health = self.writer.health();
         let ended = {
             let working = self.worker.run(&self.shutdown.soft);
@@ -114,13 +134,28 @@ impl App {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         if ended.is_ok() {
             self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
+            self.flush().await;
         }
         self.shutdown.hard.cancel();
-        for task in [sweep, watchdog] {
+        for task in [sweep, watchdog, wal] {
             task.abort();
         }
         tracing::info!("stopped");
         ended
+    }
+}
+
+impl App {
+    /// Waits until everything that was handed to the writer is written: it keeps the order, so a write that changes
+    /// nothing comes last.
+    async fn flush(&self) {
+        let last = self.writer.submit(Write::UploadEnded { id: NO_UPLOAD });
+        tokio::select! {
+            _ = last => {}
+            () = self.journeys.clock.sleep(LAST_NOTES) => {
+                tracing::warn!("the queue cannot be written to; what was noted last is found out again after the next start");
+            }
+        }
     }
 }
 
@@ -194,32 +229,35 @@ async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys) -> an
     }
 }
 
-/// Aborts the uploads that earlier runs left; what cannot be reached now is tried again.
-async fn sweep(journeys: Journeys, desk: Arc<Desk>, writer: Writer) {
+/// Aborts the uploads that lead nowhere: those of earlier runs, and those whose abortion failed. What cannot be reached
+/// now is tried again.
+async fn sweep(journeys: Journeys) {
     let patience =
         Backoff::new(Duration::from_secs(10), 2.0, Duration::from_mins(15)).expect("the constants make sense");
-    for step in 0.. {
-        let left = match desk.left_uploads(writer.run()).await {
-            Ok(left) => left,
-            Err(error) => {
-                tracing::warn!(%error, "cannot see whether earlier runs left uploads");
-                Vec::new()
-            }
-        };
-        let mut failed = 0;
-        for upload in left.iter().filter_map(|record| left_upload(record, &journeys.bucket)) {
-            match journeys.archive.sweep(&upload).await {
-                Ok(()) => tracing::info!(key = %upload.key, "aborted an upload that an earlier run left"),
-                Err(error) => {
-                    failed += 1;
-                    tracing::warn!(key = %upload.key, %error, "an upload that an earlier run left cannot be aborted; trying again later");
-                }
+    let mut step = 0;
+    loop {
+        if journeys.archive.sweep().await == 0 {
+            step = 0;
+            journeys.archive.until_left().await;
+        } else {
+            tokio::select! {
+                () = journeys.archive.until_left() => {}
+                () = journeys.clock.sleep(patience.wait(step)) => step += 1,
             }
         }
-        if failed == 0 {
-            return;
+    }
+}
+
+/// Tells the archive what earlier runs left, before this one begins uploads of its own.
+async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
+    match desk.left_uploads(run).await {
+        Ok(left) => left
+            .iter()
+            .filter_map(|record| left_upload(record, &journeys.bucket))
+            .for_each(|upload| journeys.archive.leave(upload)),
+        Err(error) => {
+            tracing::warn!(%error, "cannot see whether earlier runs left uploads; the next start looks again");
         }
-        journeys.clock.sleep(patience.wait(step)).await;
     }
 }
 
@@ -242,6 +280,24 @@ async fn feed_watchdog(vitals: Vitals, clock: Arc<dyn Clock>) {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         clock.sleep(patience / 4).await;
+    }
+}
+
+/// Bytes of write-ahead log that nobody needs, and how often it is looked at.
+const LONG_WAL: u64 = 256 * 1024 * 1024;
+const WAL_LOOK: Duration = Duration::from_mins(1);
+
+/// A reader that somebody forgot keeps SQLite from starting its log afresh: harmless but for the disk (FAULTS Q8).
+async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
+    loop {
+        let bytes = desk.wal_bytes();
+        if bytes > LONG_WAL {
+            tracing::warn!(
+                bytes,
+                "the queue's write-ahead log has grown long: some program keeps a transaction open; end that one"
+            );
+        }
+        clock.sleep(WAL_LOOK).await;
     }
 }
 

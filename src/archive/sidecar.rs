@@ -8,11 +8,12 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::store::{Label, Segments};
+use super::store::Label;
 use super::{Archive, CopyError};
 use crate::clock::Timestamp;
 use crate::key::{KeyParts, KeyTemplate, ObjectKey};
 use crate::receipt::{Receipt, Tally, Verified};
+use crate::transfer::Segments;
 
 /// The sidecar's schema; `config/session-1.schema.json` describes it.
 pub const SCHEMA: &str = "kore-archiver/session/1";

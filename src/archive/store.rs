@@ -15,6 +15,7 @@ use futures_util::Stream;
 use crate::clock::Timestamp;
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
+use crate::transfer::Segments;
 
 /// A store with S3's semantics, for one bucket.
 #[async_trait]
@@ -61,52 +62,6 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// The uploads in progress on exactly this key.
     async fn uploads(&self, key: &ObjectKey) -> Result<Vec<OpenUpload>, StoreError>;
-}
-
-/// A body as it arrived, never gathered into one buffer: cheap to clone, so that it can be sent again.
-#[derive(Clone, Default)]
-pub struct Segments {
-    segments: Vec<Bytes>,
-    bytes: u64,
-}
-
-impl fmt::Debug for Segments {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Segments").field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
-
-impl Segments {
-    /// Adds the next bytes.
-    pub fn push(&mut self, segment: Bytes) {
-        self.bytes += segment.len() as u64;
-        self.segments.push(segment);
-    }
-
-    /// How many bytes in all.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Whether there is not one byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// The pieces, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.segments.iter()
-    }
-}
-
-impl From<Bytes> for Segments {
-    fn from(bytes: Bytes) -> Self {
-        let mut segments = Self::default();
-        segments.push(bytes);
-        segments
-    }
 }
 
 /// What an object is created with, beside its bytes.

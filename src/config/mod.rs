@@ -1,6 +1,6 @@
 //! The settings, in types that can be trusted: what is here was checked once, at start.
 //!
-//! The way of a setting: `environment` is a snapshot of the variables, `tree` lays them over the file's tables,
+//! The way of a setting: `environment` is a snapshot of the variables, `layers` lays them over the file's tables,
 //! `section` hands out one key after the other, `reading` turns it into a trusted type, `read` lists the keys with
 //! their defaults, and `show` prints what came of it. The first fault ends it, with the file or variable, the key and
 //! what is expected; the process then exits with 78.
@@ -20,6 +20,7 @@ use crate::key::KeyTemplate;
 
 mod environment;
 mod error;
+mod layers;
 mod read;
 mod reading;
 mod secret;
@@ -28,7 +29,6 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod text;
-mod tree;
 
 pub use environment::Environment;
 pub use error::SettingsError;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::environment::Environment;
 use super::error::SettingsError;
+use super::layers::{self, Table};
 use super::reading::{
     absolute_path, account, any_duration, bucket_name, count, duration, endpoint, flag, kore_id, listen, log_level,
     media_hosts, number, one_of, optional, path, plain, platform, prefix, role_arn, share, size, tag_value, tags,
@@ -12,7 +13,6 @@ use super::reading::{
 };
 use super::secret::{self, Secrets};
 use super::section::Section;
-use super::tree::{self, Branch};
 use super::{
     BotSettings, BucketSettings, CHECKSUMS, ClientSecret, FORMATS, HttpSettings, LogSettings, PollSettings,
     QueueSettings, SCHEDULES, Settings, Sse, TransferSettings,
@@ -62,26 +62,25 @@ fn from(path: Option<&Path>, environment: &Environment, need: Need) -> Result<Se
     // A default file that cannot even be looked for is a fault to be shown, not a missing file.
     let default = (!matches!(default.try_exists(), Ok(false))).then_some(default);
     match path.or(default) {
-        Some(path) => settings(tree::of_file(path)?, &path.display().to_string(), environment, need),
-        None => settings(Branch::new(), NO_FILE, environment, need),
+        Some(path) => settings(layers::of_file(path)?, &path.display().to_string(), environment, need),
+        None => settings(Table::new(), NO_FILE, environment, need),
     }
 }
 
 /// [`read_without_secrets`] of a text, for tests that need no file.
 #[cfg(test)]
 pub(super) fn from_text_without_secrets(text: &str, environment: &Environment) -> Result<Settings, SettingsError> {
-    settings(tree::of_text("config.toml", text)?, "config.toml", environment, Need::Nothing)
+    settings(layers::of_text("config.toml", text)?, "config.toml", environment, Need::Nothing)
 }
 
 /// [`read`] of a text.
 #[cfg(test)]
 pub(super) fn from_text(text: &str, environment: &Environment) -> Result<Settings, SettingsError> {
-    settings(tree::of_text("config.toml", text)?, "config.toml", environment, Need::Secrets)
+    settings(layers::of_text("config.toml", text)?, "config.toml", environment, Need::Secrets)
 }
 
-fn settings(mut tree: Branch, file: &str, environment: &Environment, need: Need) -> Result<Settings, SettingsError> {
-    tree::overlay(&mut tree, environment)?;
-    let mut root = Section::root(tree, file.to_owned());
+fn settings(tables: Table, file: &str, environment: &Environment, need: Need) -> Result<Settings, SettingsError> {
+    let mut root = Section::root(layers::overlaid(tables, environment)?, file.to_owned());
     let settings = Settings {
         queue: queue(root.section("queue")?)?,
         bots: bots(root.section("bots")?, Secrets::of(environment)?, need)?,
@@ -162,7 +161,7 @@ fn bot(name: &str, bot: &mut Section, secrets: &mut Secrets<'_>, need: Need) -> 
             kore_id("cs-00000000-0000-0000-0000-000000000000"),
         )?,
         client_secret: client_secret(name, bot, secrets, need)?,
-        requests_per_minute: bot.read("requests_per_minute", "60", count(1..=60_000))?,
+        requests_per_minute: bot.read("requests_per_minute", "60", count(1..=10_000_000))?,
         account: bot.read("account", "default", account)?,
         media_hosts: bot.read("media_hosts", "*.kore.ai,*.korebots.com", media_hosts)?,
         allow_insecure_http,

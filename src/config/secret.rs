@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use super::environment::{Environment, PREFIX};
 use super::error::SettingsError;
-use super::tree::text_of;
+use super::layers::text_of;
 
 /// A client secret is some 44 characters; what is longer than this is another file.
 const LONGEST: u64 = 4096;

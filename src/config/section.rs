@@ -5,10 +5,10 @@
 //! for is an unknown key, so a key is known by being read and there is no second list to keep. Values under `[bots]`
 //! and URLs are never shown in a fault: a secret may have been put there by mistake.
 
-use toml::Value;
+use config::{Value, ValueKind};
 
 use super::error::SettingsError;
-use super::tree::{Branch, Leaf, Node, inline_table};
+use super::layers::{Table, inline, origin};
 
 /// The longest part of a value that a message shows.
 const SHOWN: usize = 80;
@@ -19,83 +19,97 @@ pub(super) struct Section {
     key: String,
     /// The file, or what stands for it when there is none.
     file: String,
-    unread: Branch,
+    unread: Table,
     /// The keys asked for, each with the variable that set it.
     known: Vec<(String, Option<String>)>,
 }
 
 /// A value as it was given: typed in the file, a text in a variable and in a default.
 #[derive(Clone, Copy)]
-pub(super) struct Given<'a> {
-    value: &'a Value,
-    is_typed: bool,
-}
+pub(super) struct Given<'a>(&'a Value);
 
 impl<'a> Given<'a> {
     /// A text.
     pub(super) fn text(self) -> Option<&'a str> {
-        self.value.as_str()
+        match &self.0.kind {
+            ValueKind::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// A whole number.
     pub(super) fn integer(self) -> Option<i64> {
-        if self.is_typed { self.value.as_integer() } else { self.text()?.parse().ok() }
+        match self.0.kind {
+            ValueKind::I64(number) if self.is_typed() => Some(number),
+            _ => self.parsed(),
+        }
     }
 
     /// A number, whole or not.
     pub(super) fn number(self) -> Option<f64> {
-        match self.value {
+        match self.0.kind {
             #[expect(clippy::cast_precision_loss, reason = "factors and shares are small")]
-            Value::Integer(whole) => Some(*whole as f64),
-            Value::Float(number) => Some(*number),
-            value => {
-                if self.is_typed {
-                    None
-                } else {
-                    value.as_str()?.parse().ok()
-                }
-            }
+            ValueKind::I64(whole) => Some(whole as f64),
+            ValueKind::Float(number) => Some(number),
+            _ => self.parsed(),
         }
     }
 
     /// `true` or `false`.
     pub(super) fn boolean(self) -> Option<bool> {
-        if self.is_typed { self.value.as_bool() } else { self.text()?.parse().ok() }
+        match self.0.kind {
+            ValueKind::Boolean(flag) if self.is_typed() => Some(flag),
+            _ => self.parsed(),
+        }
     }
 
     /// A list of texts; in a variable as a TOML array or with commas between.
     pub(super) fn list(self) -> Option<Vec<String>> {
-        let texts = |array: &Vec<Value>| array.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-        match self.value {
-            Value::Array(array) => texts(array),
-            Value::String(text) if !self.is_typed => match text.parse() {
-                Ok(Value::Array(array)) => texts(&array),
-                _ if text.trim().is_empty() => Some(Vec::new()),
-                _ => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
+        match (&self.0.kind, inline(self.0).map(|value| value.kind)) {
+            (ValueKind::Array(array), _) => texts(array),
+            (_, Some(ValueKind::Array(array))) => texts(&array),
+            (ValueKind::String(text), _) if !self.is_typed() => match text.trim() {
+                "" => Some(Vec::new()),
+                text => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
             },
             _ => None,
         }
     }
+
+    /// What the text of a variable says; a text in the file is no number.
+    fn parsed<T: std::str::FromStr>(self) -> Option<T> {
+        if self.is_typed() { None } else { self.text()?.parse().ok() }
+    }
+
+    fn is_typed(self) -> bool {
+        self.0.origin().is_none()
+    }
+}
+
+fn texts(array: &[Value]) -> Option<Vec<String>> {
+    array.iter().map(|item| Given(item).text().map(str::to_owned)).collect()
 }
 
 impl Section {
     /// The whole tree; `file` names the settings file in faults.
-    pub(super) fn root(tree: Branch, file: String) -> Self {
+    pub(super) fn root(tree: Table, file: String) -> Self {
         Self { key: String::new(), file, unread: tree, known: Vec::new() }
     }
 
     /// The table `name`, empty if it is not there.
     pub(super) fn section(&mut self, name: &str) -> Result<Self, SettingsError> {
-        let node = self.take(name);
-        let unread = match node {
-            None => Branch::new(),
-            Some(Node::Branch(branch)) => branch,
-            Some(Node::Leaf(leaf)) => inline_table(&leaf).ok_or_else(|| {
-                let found = kind(&leaf.value);
-                SettingsError::new(self.place(name), format!("{} is {found}, expected a table", self.dotted(name)))
-            })?,
+        let unread = match self.take(name) {
+            None => Table::new(),
+            Some(value) => self.table(name, value)?,
         };
         Ok(Self { key: self.dotted(name), file: self.file.clone(), unread, known: Vec::new() })
+    }
+
+    fn table(&self, name: &str, value: Value) -> Result<Table, SettingsError> {
+        match inline(&value).unwrap_or(value).kind {
+            ValueKind::Table(table) => Ok(table),
+            other => Err(self.fault(name, &format!("is {}, expected a table", kind(&other)))),
+        }
     }
 
     /// The names of the keys that were not read yet.
@@ -115,11 +129,10 @@ impl Section {
         default: &str,
         reading: impl FnOnce(Given<'_>) -> Result<T, String>,
     ) -> Result<T, SettingsError> {
-        let default = Leaf { value: Value::String(default.to_owned()), variable: Some(String::new()) };
-        match self.take(name) {
-            None => self.understand(name, &default, reading),
-            Some(node) => self.understand_node(name, node, reading),
-        }
+        // Not typed, as if from a variable; it is right, so the variable's name is never needed.
+        let default = || Value::new(Some(&String::new()), default);
+        let value = self.take(name).unwrap_or_else(default);
+        self.understand(name, &value, reading)
     }
 
     /// The value of `name`, which has no default; `hint` says what it is.
@@ -131,7 +144,7 @@ impl Section {
     ) -> Result<T, SettingsError> {
         match self.take(name) {
             None => Err(SettingsError::new(&self.file, format!("{} is missing: {hint}", self.dotted(name)))),
-            Some(node) => self.understand_node(name, node, reading),
+            Some(value) => self.understand(name, &value, reading),
         }
     }
 
@@ -140,10 +153,10 @@ impl Section {
     /// # Errors
     /// Names the first unknown key, and the known one that looks like it.
     pub(super) fn finish(self) -> Result<(), SettingsError> {
-        let Some((name, node)) = self.unread.first_key_value() else {
+        let Some((name, value)) = self.unread.first() else {
             return Ok(());
         };
-        let place = variable_of(node).map_or(self.file.as_str(), String::as_str);
+        let place = origin(value).unwrap_or(&self.file);
         let advice = match nearest(name, self.known.iter().map(|(known, _)| known.as_str())) {
             Some(near) => format!("did you mean `{}`?", self.dotted(near)),
             None => format!("there are {}", self.known_names()),
@@ -159,36 +172,20 @@ impl Section {
         SettingsError::new(self.place(name), format!("{} {problem}", self.dotted(name)))
     }
 
-    fn take(&mut self, name: &str) -> Option<Node> {
-        let node = self.unread.remove(name);
-        self.known.push((name.to_owned(), node.as_ref().and_then(variable_of).cloned()));
-        node
-    }
-
-    fn understand_node<T>(
-        &self,
-        name: &str,
-        node: Node,
-        reading: impl FnOnce(Given<'_>) -> Result<T, String>,
-    ) -> Result<T, SettingsError> {
-        match node {
-            Node::Leaf(leaf) => self.understand(name, &leaf, reading),
-            Node::Branch(_) => {
-                let value = Value::Table(toml::Table::new());
-                self.understand(name, &Leaf { value, variable: variable_of(&node).cloned() }, reading)
-            }
-        }
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let value = self.unread.shift_remove(name);
+        self.known.push((name.to_owned(), value.as_ref().and_then(origin).map(str::to_owned)));
+        value
     }
 
     fn understand<T>(
         &self,
         name: &str,
-        leaf: &Leaf,
+        value: &Value,
         reading: impl FnOnce(Given<'_>) -> Result<T, String>,
     ) -> Result<T, SettingsError> {
-        let given = Given { value: &leaf.value, is_typed: leaf.variable.is_none() };
-        reading(given).map_err(|expected| {
-            let found = if self.may_show(name) { shown(&leaf.value) } else { kind(&leaf.value).to_owned() };
+        reading(Given(value)).map_err(|expected| {
+            let found = if self.may_show(name) { shown(&value.kind) } else { kind(&value.kind).to_owned() };
             self.fault(name, &format!("is {found}, expected {expected}"))
         })
     }
@@ -213,35 +210,31 @@ impl Section {
     }
 }
 
-/// The variable that set this, or the first of those that set something under it.
-fn variable_of(node: &Node) -> Option<&String> {
-    match node {
-        Node::Leaf(leaf) => leaf.variable.as_ref(),
-        Node::Branch(branch) => branch.values().find_map(variable_of),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
+fn kind(value: &ValueKind) -> &'static str {
     match value {
-        Value::String(text) if text.is_empty() => "empty",
-        Value::String(_) => "a text (not shown here)",
-        Value::Integer(_) | Value::Float(_) => "a number",
-        Value::Boolean(_) => "true or false",
-        Value::Datetime(_) => "a date",
-        Value::Array(_) => "a list",
-        Value::Table(_) => "a table",
+        ValueKind::Nil => "nothing",
+        ValueKind::String(text) if text.is_empty() => "empty",
+        ValueKind::String(_) => "a text (not shown here)",
+        ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) | ValueKind::Float(_) => {
+            "a number"
+        }
+        ValueKind::Boolean(_) => "true or false",
+        ValueKind::Array(_) => "a list",
+        ValueKind::Table(_) => "a table",
     }
 }
 
 /// The value in one line, without control characters, cut where it gets long.
-fn shown(value: &Value) -> String {
+fn shown(value: &ValueKind) -> String {
     match value {
-        Value::String(text) if text.chars().count() > SHOWN => {
+        ValueKind::String(text) if text.chars().count() > SHOWN => {
             format!("{:?} and more", text.chars().take(SHOWN).collect::<String>())
         }
-        Value::String(text) => format!("{text:?}"),
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => value.to_string(),
-        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => kind(value).to_owned(),
+        ValueKind::String(text) => format!("{text:?}"),
+        // As TOML spells it: 1.0, 1e300, nan.
+        ValueKind::Float(number) => format!("{number:?}").to_lowercase(),
+        ValueKind::I64(_) | ValueKind::Boolean(_) => value.to_string(),
+        other => kind(other).to_owned(),
     }
 }
 

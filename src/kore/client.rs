@@ -9,6 +9,7 @@
 //! files are fetched by other clients (`download`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,16 +24,18 @@ use super::headers;
 use super::reply::Reply;
 use super::token::Tokens;
 use super::words::message;
-use super::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
 use crate::clock::Clock;
 use crate::config::{BotSettings, TransferSettings};
 use crate::hosts::MediaHosts;
 use crate::session::SessionId;
+use crate::source::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
 
 /// An answer of 500 recordings is under 200 kB; what is longer is no answer.
 const LONGEST_BODY: usize = 1024 * 1024;
 /// For the connection alone, TLS included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Servers close idle connections after a minute or so; one that is used just then costs a poll.
+const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 /// How both kinds of client introduce themselves.
 pub(crate) const USER_AGENT: &str = concat!("kore-archiver/", env!("CARGO_PKG_VERSION"));
 
@@ -46,6 +49,9 @@ pub struct KoreClient {
     timeout: Duration,
     files: Files,
     clock: Arc<dyn Clock>,
+    /// Whether the newest answer refused the token. A second request at once is for the first refusal alone; after
+    /// it, each poll is one request with the secret as it is then.
+    is_refused: AtomicBool,
 }
 
 impl KoreClient {
@@ -67,7 +73,8 @@ impl KoreClient {
         let files = Files::new(hosts, poll_timeout, transfer, Arc::clone(&clock)).map_err(no_tls)?;
         let http = bare_client().build().map_err(no_tls)?;
         let tokens = Tokens::new(bot.client_id.clone(), bot.client_secret.clone());
-        Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock })
+        let is_refused = AtomicBool::new(false);
+        Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock, is_refused })
     }
 
     /// One request, under a token of its own, on a turn that was waited for.
@@ -120,15 +127,17 @@ impl Vendor for KoreClient {
 
     async fn poll(&self, session: &SessionId) -> Result<Answer, PollError> {
         let mut reply = self.ask(session).await?;
-        if reply.refuses_the_token() {
+        if reply.refuses_the_token() && !self.is_refused.load(Ordering::Relaxed) {
             self.tokens.forget();
             self.turn().await;
             reply = self.ask(session).await?;
         }
-        if reply.refuses_the_token() {
+        let is_refused = reply.refuses_the_token();
+        if is_refused {
             // So that the next poll, minutes later, sees a secret that was rotated in between at once.
             self.tokens.forget();
         }
+        self.is_refused.store(is_refused, Ordering::Relaxed);
         reply.read(session)
     }
 
@@ -147,6 +156,7 @@ pub(crate) fn bare_client() -> reqwest::ClientBuilder {
         .referer(false)
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_CONNECTION)
 }
 
 fn endpoint(bot: &BotSettings) -> Result<Url, &'static str> {

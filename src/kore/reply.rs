@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::wire::Document;
 use super::words::message;
-use super::{Answer, PollError};
 use crate::session::{SessionId, Status, StatusKind};
+use crate::source::{Answer, PollError};
 
 /// A clock that differs from Kore's by more is worth a hint: tokens are dated.
 const NOTABLE_SKEW_SECONDS: i64 = 60;

@@ -29,8 +29,8 @@ use super::download::{Files, Promise, Validator, too_large};
 use super::faults::{Fault, describe, fault};
 use super::pace::Pace;
 use super::route::{by_code, refused, unreachable};
-use super::{FetchError, SignedUrl};
 use crate::receipt::Sha256;
+use crate::source::{FetchError, SignedUrl};
 
 /// So many tries to continue, until there was progress: over six seconds, which a restart of the host takes.
 const MOST_TRIES: usize = 5;

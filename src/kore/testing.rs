@@ -11,10 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::budget::Budget;
 use super::client::KoreClient;
-use super::{FetchError, SignedUrl, Vendor};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{BotSettings, ClientSecret, TransferSettings};
 use crate::hosts::MediaHost;
+use crate::source::{FetchError, SignedUrl, Vendor};
 
 /// Real time, twenty times as fast: what takes seconds in the field takes milliseconds here.
 #[derive(Debug, Default)]

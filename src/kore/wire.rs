@@ -16,8 +16,8 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 
 use super::words::plain;
-use super::{SignedUrl, SourceFile};
 use crate::session::{SessionId, Status};
+use crate::source::{SignedUrl, SourceFile};
 
 /// How much of one of Kore's own sentences is kept.
 const LONGEST_WORDS: usize = 160;

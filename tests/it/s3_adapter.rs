@@ -12,10 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use kore_archiver::archive::s3::S3Store;
-use kore_archiver::archive::store::{Label, ObjectStore, Part, Segments, StoreError, Stored, UploadId};
+use kore_archiver::archive::store::{Label, ObjectStore, Part, StoreError, Stored, UploadId};
 use kore_archiver::config::{BucketSettings, ChecksumChoice, Sse};
 use kore_archiver::key::{KeyTemplate, ObjectKey};
 use kore_archiver::receipt::{Checksums, Receipt, Tally};
+use kore_archiver::transfer::Segments;
 
 use crate::support::s3::{FakeS3, Options};
 

@@ -8,7 +8,7 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::archive::store::Segments;
+use crate::transfer::Segments;
 
 /// The segments as a body that the SDK can ask for again: each attempt gets a fresh walk over the same bytes, which are
 /// shared and never gathered.

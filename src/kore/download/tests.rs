@@ -1,8 +1,8 @@
 //! The first answer, redirects and hosts, on real sockets; what happens to a body that breaks off is in `resume`.
 
 use super::*;
-use crate::kore::Vendor;
 use crate::kore::testing::{Act, Server, all_of, canary, fetch, limits, send};
+use crate::source::Vendor;
 
 #[tokio::test]
 async fn the_query_is_sent_byte_for_byte_and_nothing_of_ours_goes_along() {

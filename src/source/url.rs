@@ -98,7 +98,7 @@ impl fmt::Debug for SignedUrl {
 }
 
 /// Scheme, host and path of a URL; the `url` crate leaves only printable ASCII in them.
-pub(crate) fn shown(url: &Url) -> String {
+fn shown(url: &Url) -> String {
     let path: String = url.path().chars().take(LONGEST_SHOWN).collect();
     format!("{}://{}{path}", url.scheme(), crate::hosts::shown_host(url))
 }
