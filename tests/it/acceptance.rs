@@ -30,7 +30,7 @@ struct Load {
 }
 
 const SHORT: Load = Load { sessions: 60, smallest: 20_000, largest: 12_000_000, patience: Duration::from_mins(3) };
-const LONG: Load = Load { sessions: 500, smallest: 20_000, largest: 60_000_000, patience: Duration::from_mins(60) };
+const LONG: Load = Load { sessions: 500, smallest: 20_000, largest: 60_000_000, patience: Duration::from_hours(1) };
 
 impl Load {
     /// Files of a session: one to three, their lengths evenly spread over the orders of magnitude.
