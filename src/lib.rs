@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod receipt;
 pub mod media;
 pub mod source;
+pub mod schedule;
 pub mod decide;
 pub mod pause;
 pub mod queue;
