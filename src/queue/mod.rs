@@ -16,6 +16,7 @@
 pub mod claim;
 pub mod desk;
 pub mod file;
+mod inspect;
 pub mod lock;
 pub mod rows;
 mod sql;

@@ -3,10 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod check;
 mod journeys;
 mod kore_refusals;
 mod kore_timelines;
 mod kore_wire;
 mod media_samples;
+mod reconcile;
 mod s3_adapter;
 mod s3_refusals;
