@@ -1,6 +1,6 @@
 //! Does the bucket still hold what the queue says it holds? What `reconcile` asks of every recording.
 //!
-//! One Head a file. Where the store reports a full-object checksum, that decides. Where it does not, length, ETag and
+//! One Head a file. Where the store reports a full-object checksum, that decides. Where it does not, length, tag and
 //! version together do: a store that kept all three has not been written to. Reading back decides everything, and
 //! costs the whole object; it is done on request only.
 
@@ -43,7 +43,7 @@ impl Archive {
         Ok(match Verified::compare(&claim.receipt, reported(&head)) {
             Comparison::Different(how) => Audit::Different(how),
             Comparison::Same(_) | Comparison::Unknown if read_back => {
-                let read = self.unless_stopped(self.read_back(&claim.key)).await?;
+                let read = self.unless_stopped(self.read_back(&claim.key, claim.receipt.bytes)).await?;
                 match Verified::compare_read_back(&claim.receipt, &read, reported(&head)) {
                     Comparison::Same(_) => Audit::Whole,
                     Comparison::Different(how) => Audit::Different(how),

@@ -29,13 +29,12 @@ impl Archive {
         tally.update(TEXT.as_bytes());
         let receipt = tally.receipt();
         let label = Label { content_type: "text/plain".to_owned(), metadata: Vec::new() };
-        match self.put(&key, &label, Segments::from(Bytes::from_static(TEXT.as_bytes())), &receipt).await? {
-            Some(_) => Ok((key, "was put")),
-            None => {
-                self.verify(&key, &receipt).await?;
-                Ok((key, "is there from before, and was refused a second time"))
-            }
+        let body = Segments::from(Bytes::from_static(TEXT.as_bytes()));
+        if self.put(&key, &label, body, &receipt).await?.is_some() {
+            return Ok((key, "was put"));
         }
+        self.verify(&key, &receipt).await?;
+        Ok((key, "is there from before, and was refused a second time"))
     }
 }
 

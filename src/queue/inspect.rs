@@ -44,7 +44,7 @@ impl Desk {
                      WHERE state = 'done' AND session_id > ?1 AND (?2 = '' OR finished_at >= ?2) \
                      ORDER BY session_id LIMIT CAST(?3 AS INTEGER)) \
                    SELECT page.session_id, page.bot, page.enqueued_at, r.file_name, r.bucket, r.key, r.bytes, r.sha256, \
-                          r.crc64nvme, r.etag, r.version_id \
+                          r.crc64nvme, r.etag, r.version_id, r.source, r.archived_at \
                      FROM page LEFT JOIN recordings r ON r.session_id = page.session_id \
                     ORDER BY page.session_id, r.key";
         self.read(sql, &[after, &text(since), &most.to_string()]).await

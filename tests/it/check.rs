@@ -43,10 +43,10 @@ fn check(world: &World, arguments: &[&str]) -> (i32, Vec<String>) {
     assert!(!text.contains("a fake secret"), "{text}");
     let document: Value = serde_json::from_str(&text)
         .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
-    let word = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let part = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
     let findings = document["checks"].as_array().expect("a list").iter();
     let findings = findings.filter(|finding| finding["outcome"] != "ok").map(|finding| {
-        let [outcome, what, detail, advice] = ["outcome", "what", "detail", "advice"].map(|key| word(finding, key));
+        let [outcome, what, detail, advice] = ["outcome", "what", "detail", "advice"].map(|key| part(finding, key));
         format!("{outcome} {what}: {detail} -> {advice}")
     });
     (output.status.code().unwrap_or(-1), findings.collect())

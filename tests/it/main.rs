@@ -3,12 +3,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bucket;
 mod check;
+mod downloads;
 mod journeys;
+mod keys;
 mod kore_refusals;
 mod kore_timelines;
 mod kore_wire;
 mod media_samples;
+mod page;
 mod reconcile;
+mod restarts;
 mod s3_adapter;
 mod s3_refusals;
+mod sidecars;
+mod suspects;

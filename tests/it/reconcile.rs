@@ -94,9 +94,11 @@ async fn what_is_missing_different_or_without_its_sidecar_is_told_and_repaired()
     assert!(world.run_until_empty().await.success(), "{}", world.log());
     assert_eq!(world.s3.body(&key(1, "call.wav")).unwrap(), wav(1));
     assert_eq!(world.s3.body(&key(2, "call.wav")).unwrap(), wav(99), "what others put there is not overwritten");
-    assert!(world.s3.keys().iter().any(|key| key.contains("call.conflict-")), "{:?}", world.s3.keys());
+    assert!(world.s3.keys().iter().any(|key| key.contains(".conflict-")), "{:?}", world.s3.keys());
     assert!(world.s3.body(&key(3, "session.json")).is_some());
     assert_eq!(world.s3.deletes(), 0);
+    let (code, document) = reconcile(&world, &[]);
+    assert_eq!((code, drift(&document)), (0, vec![]), "what was repaired is whole");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,7 @@ pub enum Look<T> {
 }
 
 impl S3Store {
-    /// Whether the bucket is there (HeadBucket), where, and what time it is there.
+    /// Whether the bucket is there (`HeadBucket`), where, and what time it is there.
     pub async fn introduce(&self) -> Introduction {
         let overheard = Overheard::default();
         let request = self.fixed.head_bucket(&self.client().await).customize().interceptor(overheard.clone());

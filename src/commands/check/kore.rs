@@ -45,7 +45,7 @@ async fn what_the_daemon_knows(report: &mut Report, settings: &Settings, desk: &
                 report.fault(&what, &format!("the daemon has paused this bot: {detail}"), advice);
             }
             None => {
-                report.note(&what, "not asked: the account's budget is the running daemon's, which reports no trouble")
+                report.note(&what, "not asked: the account's budget is the running daemon's, which reports no trouble");
             }
         }
     }

@@ -51,7 +51,7 @@ impl Report {
 
     /// It was tried, and does not work.
     pub(super) fn fault(&mut self, what: &str, detail: &str, advice: &str) {
-        self.add(what, Outcome::Fault, detail, Some(advice.to_owned()));
+        self.add(what, Outcome::Fault, detail, Some(advice));
     }
 
     /// The store said no; its errors bring their advice along.
@@ -61,18 +61,18 @@ impl Report {
         let cut = text.find("): ").map(|at| at + 1).or_else(|| text.find(": "));
         match (error, cut) {
             (StoreError::Setup { .. }, Some(cut)) => {
-                self.fault(what, &text[..cut], text[cut..].trim_start_matches(": "))
+                self.fault(what, &text[..cut], text[cut..].trim_start_matches(": "));
             }
             _ => self.fault(what, &text, "try again; if it stays, look at the network between here and the store"),
         }
     }
 
-    fn add(&mut self, what: &str, outcome: Outcome, detail: &str, advice: Option<String>) {
+    fn add(&mut self, what: &str, outcome: Outcome, detail: &str, advice: Option<&str>) {
         let finding = Finding {
             what: output::plain(what),
             outcome,
             detail: output::plain(detail),
-            advice: advice.as_deref().map(output::plain),
+            advice: advice.map(output::plain),
         };
         if !self.json {
             // Whoever does not listen any more still gets the exit code.

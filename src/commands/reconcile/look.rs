@@ -30,10 +30,23 @@ pub(super) fn sessions(page: &[Record]) -> Vec<Session> {
             sessions.push(Session { id, bot: text("bot"), enqueued_at: text("enqueued_at"), recordings: Vec::new() });
         }
         if let Some(session) = sessions.last_mut().filter(|_| !record["key"].is_null()) {
-            session.recordings.push(record.clone());
+            session.add(record);
         }
     }
     sessions
+}
+
+impl Session {
+    /// A file that was archived again, because other bytes had taken its place, has an older line too: the newest counts.
+    fn add(&mut self, record: &Record) {
+        match self.recordings.iter_mut().find(|known| known["source"] == record["source"]) {
+            Some(known) if known["archived_at"].as_str() < record["archived_at"].as_str() => {
+                known.clone_from(record);
+            }
+            Some(_) => {}
+            None => self.recordings.push(record.clone()),
+        }
+    }
 }
 
 /// What is wrong, and with which object.

@@ -84,7 +84,7 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     let mut walk =
         Walk { desk, auditor, since, after, repair: arguments.repair, bar, tally: Tally::new(arguments.json) };
     let ended = tokio::select! {
-        ended = walk.to_the_end() => ended,
+        ended = walk.go_on() => ended,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     };
     stop.cancel();
@@ -104,7 +104,7 @@ struct Walk {
 }
 
 impl Walk {
-    async fn to_the_end(&mut self) -> anyhow::Result<()> {
+    async fn go_on(&mut self) -> anyhow::Result<()> {
         loop {
             let page = sessions(&self.desk.done_page(&self.after, self.since, PAGE).await?);
             let Some(last) = page.last().map(|session| session.id.clone()) else { return Ok(()) };

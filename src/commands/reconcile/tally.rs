@@ -1,5 +1,6 @@
 //! What `reconcile` found: told line by line, or counted for one document at the end.
 
+use std::fmt::Write as _;
 use std::io;
 
 use serde_json::{Value, json};
@@ -62,12 +63,12 @@ impl Tally {
             }));
         }
         let mut text = format!("{} sessions with {} recordings compared; ", self.sessions, self.objects);
-        text += &match self.drifted {
-            0 => "the bucket holds all of it".to_owned(),
-            drifted => format!("{drifted} drifted, {} put back to pending", self.repaired),
+        let _ = match self.drifted {
+            0 => write!(text, "the bucket holds all of it"),
+            drifted => write!(text, "{drifted} drifted, {} put back to pending", self.repaired),
         };
         if self.elsewhere > 0 {
-            text += &format!("; {} recordings are in another bucket and were not looked at", self.elsewhere);
+            let _ = write!(text, "; {} recordings are in another bucket and were not looked at", self.elsewhere);
         }
         output::print(&format!("{text}\n"))
     }

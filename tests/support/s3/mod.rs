@@ -7,6 +7,7 @@
 //! Layers, from the outside: [`server`] (socket, faults, log) → s3s (wire format, signatures) → [`gate`] (who may) →
 //! [`backend`] (what is done) → [`bucket`] (state) and [`bodies`] (bytes).
 
+#![allow(clippy::wildcard_imports, reason = "a call of S3 takes dozens of types")]
 #![allow(dead_code, reason = "the tests and the demo each use a part of it")]
 #![allow(missing_docs, unreachable_pub, reason = "it is a module of test binaries, not an interface")]
 
