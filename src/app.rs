@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
 use sd_notify::NotifyState;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::archive::s3::S3Store;
@@ -18,6 +18,7 @@ use crate::archive::{Archive, UploadLedger};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BotSettings, Settings};
+use crate::flights::Flights;
 use crate::http::{self, Site};
 use crate::journey::{Bot, Journeys, Line};
 use crate::key::ObjectKey;
@@ -80,18 +81,32 @@ impl App {
         let (desk, writer) = (queue.desk, queue.writer);
         let metrics = Metrics::new(settings.bots.keys())?;
         let vitals = Vitals::new(Arc::clone(&clock));
-        let server = serve(settings, &metrics, &desk, &vitals, &clock).await?;
+        let (pauses, flights) =
+            (Pauses::new(Arc::clone(&clock), settings.poll.error), Flights::new(Arc::clone(&clock)));
+        let budgets = budgets(settings, &clock);
+        let site = Site {
+            metrics: metrics.clone(),
+            desk: Arc::clone(&desk),
+            vitals: vitals.clone(),
+            pauses: pauses.clone(),
+            budgets: budgets.clone(),
+            flights: flights.clone(),
+            clock: Arc::clone(&clock),
+            counted: Mutex::default(),
+        };
+        let server = serve(settings, site).await?;
         let moved = Arc::new(Notify::new());
         let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), writer.clone(), Arc::clone(&clock)));
         let journeys = Journeys {
-            bots: Arc::new(bots(settings, &clock, &moved)?),
+            bots: Arc::new(bots(settings, &budgets, &clock, &moved)?),
             policy: Arc::new(settings.poll.clone()),
             template: settings.bucket.key_template.clone(),
             bucket: settings.bucket.name.clone(),
             archive: Archive::new(store, ledger, &settings.bucket, &settings.transfer, shutdown.hard.clone()),
             polls: Arc::new(Semaphore::new(settings.poll.concurrency)),
             transfers: Arc::new(Semaphore::new(settings.transfer.concurrency)),
-            pauses: Pauses::new(Arc::clone(&clock), settings.poll.error),
+            pauses,
+            flights,
             writer: writer.clone(),
             desk: Arc::clone(&desk),
             metrics,
@@ -159,19 +174,12 @@ impl App {
     }
 }
 
-async fn serve(
-    settings: &Settings,
-    metrics: &Metrics,
-    desk: &Arc<Desk>,
-    vitals: &Vitals,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Option<JoinHandle<std::io::Result<()>>>> {
+async fn serve(settings: &Settings, site: Site) -> anyhow::Result<Option<JoinHandle<std::io::Result<()>>>> {
     let Some(address) = settings.http.listen else { return Ok(None) };
     let listener = http::bind(address).await.with_context(|| {
         format!("http.listen = \"{address}\" cannot be had; name another address, or \"\" for none")
     })?;
-    tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
-    let site = Site::new(metrics.clone(), Arc::clone(desk), vitals.clone(), Arc::clone(clock));
+    tracing::info!(address = %listener.local_addr()?, "serving a page, /metrics, /healthz and /readyz");
     Ok(Some(tokio::spawn(http::serve(listener, Arc::new(site)))))
 }
 
@@ -182,15 +190,29 @@ async fn server_end(server: Option<&mut JoinHandle<std::io::Result<()>>>) -> any
     }
 }
 
+/// The budget of each account, with the number of requests a minute that it is made of.
+type Budgets = BTreeMap<String, (u32, Arc<Budget>)>;
+
+fn budgets(settings: &Settings, clock: &Arc<dyn Clock>) -> Budgets {
+    let budget = |bot: &BotSettings| {
+        let rate = bot.requests_per_minute;
+        (bot.account.clone(), (rate, Arc::new(Budget::new(rate, Arc::clone(clock)))))
+    };
+    settings.bots.values().map(budget).collect()
+}
+
 /// One budget and one line an account; one client a bot.
-fn bots(settings: &Settings, clock: &Arc<dyn Clock>, moved: &Arc<Notify>) -> anyhow::Result<BTreeMap<String, Bot>> {
-    let mut accounts: BTreeMap<&str, (Arc<Budget>, Arc<Line>)> = BTreeMap::new();
+fn bots(
+    settings: &Settings,
+    budgets: &Budgets,
+    clock: &Arc<dyn Clock>,
+    moved: &Arc<Notify>,
+) -> anyhow::Result<BTreeMap<String, Bot>> {
+    let mut lines: BTreeMap<&str, Arc<Line>> = BTreeMap::new();
     let mut bots = BTreeMap::new();
     for (name, bot) in &settings.bots {
-        let rate = bot.requests_per_minute;
-        let (budget, line) = accounts.entry(&bot.account).or_insert_with(|| {
-            (Arc::new(Budget::new(rate, Arc::clone(clock))), Arc::new(Line::new(rate, Arc::clone(moved))))
-        });
+        let (rate, budget) = &budgets[&bot.account];
+        let line = lines.entry(&bot.account).or_insert_with(|| Arc::new(Line::new(*rate, Arc::clone(moved))));
         let client = KoreClient::new(
             name,
             bot,

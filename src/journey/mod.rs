@@ -28,6 +28,7 @@ use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config::PollSettings;
 use crate::decide::{Next, Seen, decide};
+use crate::flights::Flights;
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
 use crate::pause::{Change, Pass, Pauses, What};
@@ -136,6 +137,8 @@ pub struct Journeys {
     pub transfers: Arc<Semaphore>,
     /// What waits for somebody else.
     pub pauses: Pauses,
+    /// What is being copied, for people to look at.
+    pub flights: Flights,
     /// The one writer.
     pub writer: Writer,
     /// Lists of what is known.

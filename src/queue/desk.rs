@@ -132,7 +132,7 @@ impl Desk {
         .await
     }
 
-    async fn write<T>(
+    pub(super) async fn write<T>(
         &self,
         work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, QueueError> {
@@ -262,6 +262,10 @@ impl Desk {
             .await
     }
 
+    pub(super) fn damaged(&self, verdict: &str) -> QueueError {
+        QueueError::not_usable(&self.path, format!("it is damaged ({verdict}); restore it from a backup"))
+    }
+
     /// Who holds the queue now, if a daemon does.
     #[must_use]
     pub fn daemon(&self) -> Option<String> {
@@ -276,7 +280,7 @@ impl Desk {
         std::fs::metadata(wal).map_or(0, |meta| meta.len())
     }
 
-    async fn read(&self, sql: &str, arguments: &[&str]) -> Result<Vec<Record>, QueueError> {
+    pub(super) async fn read(&self, sql: &str, arguments: &[&str]) -> Result<Vec<Record>, QueueError> {
         let mut connection = self.connection.lock().await;
         let query = arguments.iter().fold(sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())), |query, argument| {
             query.bind((*argument).to_owned())
