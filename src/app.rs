@@ -1,5 +1,7 @@
 //! The composition root: the only place that builds the edges and puts them together. Build, run, drain.
 
+mod lessons;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,6 +32,7 @@ use crate::queue::writer::Health;
 use crate::queue::{Desk, Queue, QueueError, Write, Writer};
 use crate::shutdown::Shutdown;
 use crate::worker::{Ended, Vitals, Worker};
+use lessons::Account;
 
 /// How long the note of an upload may take before the upload is created all the same: another program may hold the
 /// queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that time, the
@@ -46,6 +49,7 @@ const NO_UPLOAD: i64 = -1;
 pub struct App {
     worker: Worker,
     journeys: Journeys,
+    accounts: Vec<Account>,
     writer: Writer,
     desk: Arc<Desk>,
     shutdown: Shutdown,
@@ -83,8 +87,9 @@ impl App {
         let server = serve(settings, &metrics, &desk, &vitals, &clock).await?;
         let moved = Arc::new(Notify::new());
         let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), writer.clone(), Arc::clone(&clock)));
+        let (bots, accounts) = bots(settings, &clock, &moved)?;
         let journeys = Journeys {
-            bots: Arc::new(bots(settings, &clock, &moved)?),
+            bots: Arc::new(bots),
             policy: Arc::new(settings.poll.clone()),
             template: settings.bucket.key_template.clone(),
             bucket: settings.bucket.name.clone(),
@@ -95,6 +100,7 @@ impl App {
             writer: writer.clone(),
             desk: Arc::clone(&desk),
             metrics,
+            learned: lessons::recall(&desk).await,
             clock,
             draw: rand::random::<f64>,
             stop: shutdown.soft.clone(),
@@ -102,7 +108,18 @@ impl App {
         let most_active = settings.poll.concurrency + settings.transfer.concurrency;
         let worker = Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
         let drain_timeout = settings.transfer.drain_timeout;
-        Ok(Self { worker, journeys, writer, desk, shutdown, drain_timeout, server, vitals, _queue_lock: queue.lock })
+        Ok(Self {
+            worker,
+            journeys,
+            accounts,
+            writer,
+            desk,
+            shutdown,
+            drain_timeout,
+            server,
+            vitals,
+            _queue_lock: queue.lock,
+        })
     }
 
     /// Counts and lists, for whoever shows progress.
@@ -122,6 +139,7 @@ impl App {
         let sweep = tokio::spawn(sweep(self.journeys.clone()));
         let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
         let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
+        let lessons = tokio::spawn(lessons::keep(self.journeys.clone(), std::mem::take(&mut self.accounts)));
         let mut health = self.writer.health();
         let ended = {
             let working = self.worker.run(&self.shutdown.soft);
@@ -134,10 +152,11 @@ impl App {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         if ended.is_ok() {
             self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
+            lessons::write(&self.journeys);
             self.flush().await;
         }
         self.shutdown.hard.cancel();
-        for task in [sweep, watchdog, wal] {
+        for task in [sweep, watchdog, wal, lessons] {
             task.abort();
         }
         tracing::info!("stopped");
@@ -183,7 +202,11 @@ async fn server_end(server: Option<&mut JoinHandle<std::io::Result<()>>>) -> any
 }
 
 /// One budget and one line an account; one client a bot.
-fn bots(settings: &Settings, clock: &Arc<dyn Clock>, moved: &Arc<Notify>) -> anyhow::Result<BTreeMap<String, Bot>> {
+fn bots(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    moved: &Arc<Notify>,
+) -> anyhow::Result<(BTreeMap<String, Bot>, Vec<Account>)> {
     let mut accounts: BTreeMap<&str, (Arc<Budget>, Arc<Line>)> = BTreeMap::new();
     let mut bots = BTreeMap::new();
     for (name, bot) in &settings.bots {
@@ -203,7 +226,12 @@ fn bots(settings: &Settings, clock: &Arc<dyn Clock>, moved: &Arc<Notify>) -> any
         let account = siblings(settings, bot);
         bots.insert(name.clone(), Bot { vendor, bot_id: bot.bot_id.clone(), account, line: Arc::clone(line) });
     }
-    Ok(bots)
+    let accounts = accounts.into_iter().map(|(account, (budget, _))| Account {
+        bots: settings.bots.iter().filter(|(_, bot)| bot.account == account).map(|(name, _)| name.clone()).collect(),
+        budget,
+    });
+    let accounts = accounts.collect();
+    Ok((bots, accounts))
 }
 
 fn siblings(settings: &Settings, bot: &BotSettings) -> Vec<String> {

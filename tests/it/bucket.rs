@@ -123,7 +123,10 @@ async fn a_row_that_is_sent_back_fetches_nothing_and_writes_nothing_unless_somet
     world.ready(&id(1), [small.clone(), large.clone()]).await;
     let daemon = world.daemon().await;
     world.end_of(&id(1)).await;
-    for again in ["UPDATE sessions SET state = 'pending'", "INSERT OR REPLACE INTO sessions (session_id) SELECT session_id FROM sessions"] {
+    for again in [
+        "UPDATE sessions SET state = 'pending'",
+        "INSERT OR REPLACE INTO sessions (session_id) SELECT session_id FROM sessions",
+    ] {
         world.execute(again).await.unwrap();
         assert_eq!(world.end_of(&id(1)).await, "done/archived");
         assert_eq!((small.requests(), large.requests()), (1, 1));

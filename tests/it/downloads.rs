@@ -122,7 +122,9 @@ async fn what_is_too_large_fails_and_its_siblings_are_archived() {
     let mut world = World::in_parts().await;
     world.set("transfer.max_bytes", "\"10MiB\"");
     let sound = SourceFile::new("sound.wav", recording(1, PART + 1));
-    for (number, framing) in [(1, Framing::Length), (2, Framing::Chunked), (3, Framing::LengthText("18446744073709551615"))] {
+    for (number, framing) in
+        [(1, Framing::Length), (2, Framing::Chunked), (3, Framing::LengthText("18446744073709551615"))]
+    {
         let large = SourceFile::new("large.wav", recording(2, 2 * PART + 1)).always(Quirk::Framed(framing));
         world.ready(&id(number), [large, sound.clone()]).await;
     }

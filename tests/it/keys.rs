@@ -66,8 +66,19 @@ async fn strange_names_become_safe_ones_and_every_file_is_archived() {
     let world = World::new().await;
     let long = format!("{}.wav", "x".repeat(5000));
     let names = [
-        "../../etc/passwd", "a\0b.wav", "a\r\nX-Evil: 1.wav", "\u{202e}vaw.gpj", "\u{1b}[31mred.wav", "", ".hidden",
-        "session.json", "session-7.json", "Ünï cödé.wav", "a/b\\c%2Fd.wav", "..", long.as_str(),
+        "../../etc/passwd",
+        "a\0b.wav",
+        "a\r\nX-Evil: 1.wav",
+        "\u{202e}vaw.gpj",
+        "\u{1b}[31mred.wav",
+        "",
+        ".hidden",
+        "session.json",
+        "session-7.json",
+        "Ünï cödé.wav",
+        "a/b\\c%2Fd.wav",
+        "..",
+        long.as_str(),
     ];
     let files: Vec<_> =
         names.iter().zip(1..).map(|(name, seed)| SourceFile::new(name, recording(seed, 1000 + seed))).collect();

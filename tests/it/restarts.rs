@@ -119,8 +119,14 @@ async fn phase(name: &str) -> World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_in_any_phase_ends_it_in_time_and_gives_back_what_is_not_finished() {
     let phases = [
-        "idle", "waits for its turn", "kore is silent", "the download stalls", "head hangs", "create hangs",
-        "a part hangs", "complete hangs",
+        "idle",
+        "waits for its turn",
+        "kore is silent",
+        "the download stalls",
+        "head hangs",
+        "create hangs",
+        "a part hangs",
+        "complete hangs",
     ];
     let all = phases.into_iter().zip(["TERM", "INT"].into_iter().cycle()).map(async |(name, signal)| {
         let world = phase(name).await;

@@ -54,8 +54,7 @@ async fn a_sidecar_says_what_the_contract_says_and_is_written_last() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_that_lists_the_same_stays_and_a_longer_list_gets_the_next_number() {
     let world = World::new().await;
-    let files: Vec<_> =
-        (1..=3).map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 1000))).collect();
+    let files: Vec<_> = (1..=3).map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 1000))).collect();
     let daemon = {
         world.insert(&[&id(1)]).await;
         world.kore.session(&id(1), Timeline::ready(files[..1].to_vec()));

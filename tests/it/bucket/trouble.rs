@@ -135,7 +135,9 @@ async fn an_answer_that_is_lost_after_the_write_costs_no_second_object() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_complete_that_says_200_and_means_an_error_or_a_conflict_is_done_over() {
-    for fault in [Fault::ErrorIn200, Fault::Status(409, "ConditionalRequestConflict"), Fault::Status(404, "NoSuchUpload")] {
+    for fault in
+        [Fault::ErrorIn200, Fault::Status(409, "ConditionalRequestConflict"), Fault::Status(404, "NoSuchUpload")]
+    {
         let world = World::in_parts().await;
         world.s3.fail_next(Op::CompleteUpload, Times::Next(1), fault.clone());
         let files = files();
