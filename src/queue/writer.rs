@@ -105,6 +105,15 @@ pub enum Write {
         /// Ours.
         id: i64,
     },
+    /// What the adaptive schedule knows of a bot.
+    Learned {
+        /// Whose.
+        bot: String,
+        /// As text.
+        state: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Work waits for somebody else.
     Paused(Pause),
     /// It goes on.
