@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config::PollSettings;
-use crate::decide::{Next, Seen, decide};
+use crate::decide::{History, Next, Seen, Step, decide};
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
 use crate::pause::{Change, Pass, Pauses, What};
@@ -252,7 +252,7 @@ impl Journeys {
         self.mention_oddities(row, &answer).await;
         let ready_at = self.clock.elapsed();
         let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
-        let step = decide(&self.policy, &row.history, seen, self.clock.now(), (self.draw)());
+        let step = self.decide(&row.history, seen);
         let status = answer.status.clone();
         if step.next != Next::Copy {
             return Some(self.record(row, Some(&status), Sight { seen, trouble: None }, step));
@@ -265,13 +265,22 @@ impl Journeys {
         Some(self.conclude(&row, Some(&status), sight))
     }
 
+    /// Ages decide only while the clock can be believed: a jump ends no row.
+    fn decide(&self, history: &History, seen: Seen) -> Step {
+        let (now, draw) = (self.clock.now(), (self.draw)());
+        if self.clock.is_steady() {
+            return decide(&self.policy, history, seen, now, draw);
+        }
+        decide(&self.policy.ageless(), history, seen, now, draw)
+    }
+
     fn conclude(&self, row: &Row, status: Option<&Status>, sight: Sight) -> Write {
-        let step = decide(&self.policy, &row.history, sight.seen, self.clock.now(), (self.draw)());
+        let step = self.decide(&row.history, sight.seen);
         self.record(row, status, sight, step)
     }
 
     /// The one place where an attempt's outcome is logged and turned into a write.
-    fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: crate::decide::Step) -> Write {
+    fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: Step) -> Write {
         let said = status.map_or("", Status::as_str);
         let charged = step.history.failures > row.history.failures;
         let note = sight.trouble.as_ref().map(|(stage, error)| Note::new(stage.as_str(), charged, error));
