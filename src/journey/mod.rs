@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::Archive;
 use crate::clock::{Clock, Timestamp};
 use crate::config::PollSettings;
-use crate::decide::{Next, Seen, decide};
+use crate::decide::{Next, Seen, Step};
 use crate::flights::Flights;
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
@@ -285,7 +285,7 @@ impl Journeys {
         self.mention_oddities(row, &answer).await;
         let ready_at = self.clock.elapsed();
         let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
-        let step = self.learned.decide(&self.policy, row, seen, self.clock.now(), (self.draw)());
+        let step = self.decide(row, seen);
         let status = answer.status.clone();
         if step.next != Next::Copy {
             return Some(self.record(row, Some(&status), Sight { seen, trouble: None }, step));
@@ -298,13 +298,22 @@ impl Journeys {
         Some(self.conclude(&row, Some(&status), sight))
     }
 
+    /// Ages decide only while the clock can be believed: a jump ends no row.
+    fn decide(&self, row: &Row, seen: Seen) -> Step {
+        let (now, draw) = (self.clock.now(), (self.draw)());
+        if self.clock.is_steady() {
+            return self.learned.decide(&self.policy, row, seen, now, draw);
+        }
+        self.learned.decide(&self.policy.ageless(), row, seen, now, draw)
+    }
+
     fn conclude(&self, row: &Row, status: Option<&Status>, sight: Sight) -> Write {
-        let step = decide(&self.policy, &row.history, sight.seen, self.clock.now(), (self.draw)());
+        let step = self.decide(row, sight.seen);
         self.record(row, status, sight, step)
     }
 
     /// The one place where an attempt's outcome is logged and turned into a write.
-    fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: crate::decide::Step) -> Write {
+    fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: Step) -> Write {
         let said = status.map_or("", Status::as_str);
         let charged = step.history.failures > row.history.failures;
         let note = sight.trouble.as_ref().map(|(stage, error)| Note::new(stage.as_str(), charged, error));
