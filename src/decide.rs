@@ -205,7 +205,7 @@ pub fn decide_with(
         Seen::Archived { suspect: true } => Next::Finish(Reason::SuspectContent),
         Seen::Failure { not_found } => decision.on_failure(not_found),
         Seen::OddBody => {
-            decision.history.odd_bodies += 1;
+            decision.history.odd_bodies = decision.history.odd_bodies.saturating_add(1);
             decision.after_error(Duration::ZERO)
         }
         Seen::Trouble { at_least } => decision.after_error(at_least),
@@ -312,3 +312,6 @@ impl Decision<'_> {
         Next::Wait(self.now.after(wait.max(at_least).min(LONGEST_WAIT)))
     }
 }
+
+#[cfg(test)]
+mod tests;
