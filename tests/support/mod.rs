@@ -11,6 +11,8 @@ pub mod audit;
 pub mod canaries;
 pub mod kore;
 pub mod media;
+pub mod rows;
 pub mod s3;
+pub mod schema;
 pub mod scene;
 pub mod world;
