@@ -17,7 +17,9 @@ use crate::archive::CopyError;
 use crate::archive::keep::{FileJob, Kept};
 use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
 use crate::archive::store::StoreError;
+use crate::clock::Timestamp;
 use crate::decide::{ODD_BODY_TRIES, Seen};
+use crate::flights::Watched;
 use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
 use crate::metrics::Stage;
 use crate::pause::{Gate, What};
@@ -26,7 +28,7 @@ use crate::queue::writer::{Facts, Recording};
 use crate::queue::{Row, Write};
 use crate::receipt::{Crc64Nvme, Receipt, Sha256};
 use crate::session::StatusKind;
-use crate::source::{Answer, FetchError, SignedUrl, SourceFile};
+use crate::source::{Answer, FetchError, SourceFile};
 
 /// One file and where it belongs.
 struct Plan {
@@ -42,6 +44,7 @@ struct Plan {
 /// A file that was proven to be in the bucket before.
 #[derive(Clone)]
 struct Known {
+    archived_at: Timestamp,
     key: ObjectKey,
     receipt: Receipt,
     facts: Facts,
@@ -49,23 +52,27 @@ struct Known {
 
 /// What asking for new URLs came to.
 enum Renewed {
-    Urls(BTreeMap<Sha256Text, SignedUrl>),
+    Listed(Vec<SourceFile>),
     Instead(Sight),
     Stopped,
 }
 
 type Sha256Text = String;
+type Copied = (Plan, Result<Recording, CopyError>);
+
+fn is_expired((_, result): &Copied) -> bool {
+    matches!(result, Err(CopyError::Fetch(FetchError::Expired { .. })))
+}
 
 impl Journeys {
     /// Copies what Kore listed. `None`: the daemon is stopping, the row is given back.
     pub(super) async fn copy(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
-        if let Gate::Closed(wait) = self.pauses.enter(&What::Bucket) {
-            return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None });
-        }
-        let sight = self.copy_all(row, bot, answer).await;
-        // Nothing that was tried has told anything about the bucket: somebody else may try.
-        self.pauses.give_up_probe(&What::Bucket);
-        sight
+        // Dropped at the end: if nothing that was tried has told anything about the bucket, somebody else may try.
+        let _pass = match self.pauses.enter(&What::Bucket) {
+            Ok(pass) => pass,
+            Err(wait) => return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None }),
+        };
+        self.copy_all(row, bot, answer).await
     }
 
     async fn copy_all(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
@@ -74,9 +81,12 @@ impl Journeys {
             Err(sight) => return Some(sight),
         };
         let mut results = self.copy_files(row, bot, plans).await;
-        if results.iter().any(|(_, result)| matches!(result, Err(CopyError::Fetch(FetchError::Expired { .. })))) {
+        if results.iter().any(is_expired) {
             results = match self.renew(row, bot).await {
-                Renewed::Urls(urls) => self.copy_again(row, bot, results, &urls).await,
+                Renewed::Listed(files) => match self.copy_again(row, bot, results, files).await {
+                    Ok(results) => results,
+                    Err(sight) => return Some(sight),
+                },
                 Renewed::Instead(sight) => return Some(sight),
                 Renewed::Stopped => return None,
             };
@@ -121,7 +131,7 @@ impl Journeys {
         files.into_iter().zip(sources).zip(names).enumerate().map(plan).collect()
     }
 
-    async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<(Plan, Result<Recording, CopyError>)> {
+    async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<Copied> {
         let side_by_side = plans.len().clamp(1, FILES_AT_ONCE);
         stream::iter(plans)
             .map(|plan| async move {
@@ -133,31 +143,23 @@ impl Journeys {
             .await
     }
 
-    /// Tries those again whose URL ran out.
+    /// Tries those again whose URL ran out, and what the newer list has beyond the older one.
     async fn copy_again(
         &self,
         row: &Row,
         bot: &Bot,
-        results: Vec<(Plan, Result<Recording, CopyError>)>,
-        urls: &BTreeMap<Sha256Text, SignedUrl>,
-    ) -> Vec<(Plan, Result<Recording, CopyError>)> {
-        let (expired, mut settled): (Vec<_>, Vec<_>) = results
-            .into_iter()
-            .partition(|(_, result)| matches!(result, Err(CopyError::Fetch(FetchError::Expired { .. }))));
-        let mut plans = Vec::new();
-        for (mut plan, result) in expired {
-            match urls.get(&plan.source.to_string()) {
-                Some(url) => {
-                    plan.file.url = url.clone();
-                    plans.push(plan);
-                }
-                // Kore no longer lists it; the error stands.
-                None => settled.push((plan, result)),
-            }
-        }
+        results: Vec<Copied>,
+        files: Vec<SourceFile>,
+    ) -> Result<Vec<Copied>, Sight> {
+        let (expired, mut settled): (Vec<_>, Vec<_>) = results.into_iter().partition(is_expired);
+        let mut plans = self.plan(row, files).await?;
+        plans.retain(|plan| settled.iter().all(|(known, _)| known.source != plan.source));
+        // What Kore no longer lists keeps its error.
+        let is_gone = |(known, _): &Copied| plans.iter().all(|plan| plan.source != known.source);
+        settled.extend(expired.into_iter().filter(is_gone));
         settled.extend(self.copy_files(row, bot, plans).await);
         settled.sort_by_key(|(plan, _)| plan.place);
-        settled
+        Ok(settled)
     }
 
     async fn renew(&self, row: &Row, bot: &Bot) -> Renewed {
@@ -174,12 +176,13 @@ impl Journeys {
             let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
             return Renewed::Instead(Sight { seen, trouble: None });
         }
-        let by_source = |file: SourceFile| (Sha256::of(file.url.path().as_bytes()).to_string(), file.url);
-        Renewed::Urls(answer.recordings.into_iter().map(by_source).collect())
+        Renewed::Listed(answer.recordings)
     }
 
     async fn copy_file(&self, row: &Row, bot: &Bot, plan: &Plan) -> Result<Recording, CopyError> {
-        if let Some(known) = &plan.known
+        // A suspect file of before the row was sent back is fetched again: that is what it was sent back for.
+        let counts = |known: &&Known| known.facts.suspect.is_none() || known.archived_at >= row.history.pending_since;
+        if let Some(known) = plan.known.as_ref().filter(counts)
             && let Some(verified) = self.archive.still_there(&known.key, &known.receipt).await?
         {
             self.tell(self.pauses.resume(&What::Bucket));
@@ -189,8 +192,10 @@ impl Journeys {
         let began = self.clock.elapsed();
         self.metrics.in_flight(1.0);
         let _landing = Landing(self);
+        let flight = self.flights.begin(&row.session_id, &plan.file.name);
+        let vendor = Watched::new(&*bot.vendor, &flight);
         let job = FileJob {
-            vendor: &*bot.vendor,
+            vendor: &vendor,
             url: &plan.file.url,
             key: &plan.key,
             session_id: row.session_id.as_str(),
@@ -231,11 +236,6 @@ impl Journeys {
         // Committed before the row's end, because the writer keeps the order.
         drop(self.writer.submit(Write::Archived(Box::new(recording.clone()))));
         recording
-    }
-
-    fn event(&self, row: &Row, kind: &'static str, detail: serde_json::Value) {
-        let session_id = row.session_id.as_str().to_owned();
-        drop(self.writer.submit(Write::Event { session_id, kind, detail }));
     }
 
     fn recording(
@@ -337,7 +337,8 @@ impl Journeys {
             channels: record.get("channels").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
             sample_rate: record.get("sample_rate").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
         };
-        Some((text("source")?, Known { key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
+        let archived_at = Timestamp::parse(&text("archived_at")?).ok()?;
+        Some((text("source")?, Known { archived_at, key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
     }
 }
 

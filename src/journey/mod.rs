@@ -1,36 +1,44 @@
 //! ONE session: ask, decide, copy, prove, record.
 //!
-//! A [`Journey`] is one attempt at one row. It observes through the edges (vendor, archive), lets [`decide`] choose,
+//! A journey is one attempt at one row. It observes through the edges (vendor, archive), lets [`decide`] choose,
 //! and ends in one [`Write`] for the queue, or in none: then the row is given back as it was, because the daemon is
 //! stopping or a pause began meanwhile. Each step may run twice; a crash between any two of them costs a repetition.
 //!
 //! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
 //! concern; a row that met one keeps its place in the line (a pause of its bot) or waits by `poll.error`.
 //!
-//! `copy` brings a session's files into the bucket.
+//! `copy` brings a session's files into the bucket; `learned` is what earlier sessions taught about when to ask.
 
 mod copy;
+mod learned;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use serde_json::json;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::PollSettings;
 use crate::decide::{Next, Seen, decide};
+use crate::flights::Flights;
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
-use crate::pause::{Change, Gate, Pauses, What};
+use crate::pause::{Change, Pass, Pauses, What};
 use crate::queue::writer::Note;
 use crate::queue::{Claimed, Desk, Row, Write, Writer};
 use crate::session::{Reason, Status, StatusKind};
 use crate::source::{Answer, PollError, Vendor};
+
+pub use learned::Learned;
 
 /// A bot as the journey needs it.
 #[derive(Clone, Debug)]
@@ -49,17 +57,21 @@ pub struct Bot {
 #[derive(Debug)]
 pub struct Line {
     most: usize,
+    /// Held by whoever is first. Only the first of a line takes one of the daemon's polls, so that a turn is used the
+    /// moment it is granted: turns that were saved up would leave together when a slow Kore answers again.
+    first: Arc<Mutex<()>>,
     waiting: AtomicUsize,
     moved: Arc<Notify>,
 }
 
 impl Line {
-    /// A line for an account with so many requests a minute: about as long as what a second serves, so that a row of
-    /// higher priority that comes later is not far behind. `moved` is told whenever somebody leaves it.
+    /// A line for an account with so many requests a minute: two, or as many as are served while the loop comes round,
+    /// so that a row of higher priority that comes later is not far behind. `moved` is told whenever somebody leaves it.
     #[must_use]
     pub fn new(requests_per_minute: u32, moved: Arc<Notify>) -> Self {
-        let most = 1 + usize::try_from(requests_per_minute / 60).unwrap_or(usize::MAX - 1);
-        Self { most, waiting: AtomicUsize::new(0), moved }
+        let served = requests_per_minute / ROUNDS_A_MINUTE;
+        let most = 2 + usize::try_from(served).unwrap_or(usize::MAX - 2);
+        Self { most, first: Arc::default(), waiting: AtomicUsize::new(0), moved }
     }
 
     /// How many more it takes.
@@ -68,22 +80,44 @@ impl Line {
         self.most.saturating_sub(self.waiting.load(Ordering::Relaxed))
     }
 
-    /// Joins the line; dropping the place leaves it.
+    /// Joins the line at its end; dropping the place leaves it.
     #[must_use]
     pub fn join(self: &Arc<Self>) -> Place {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(self))
+        let mut first = Box::pin(maybe_done(Arc::clone(&self.first).lock_owned().boxed()));
+        // The lock is served in the order in which it was first asked for: that is now, not when a task comes to it.
+        let _ = first.as_mut().now_or_never();
+        Place { line: Arc::clone(self), first }
     }
 }
 
+/// The loop comes round in much less than 50 ms.
+const ROUNDS_A_MINUTE: u32 = 1200;
+
 /// A place in a [`Line`].
-#[derive(Debug)]
-pub struct Place(Arc<Line>);
+pub struct Place {
+    line: Arc<Line>,
+    first: Pin<Box<MaybeDone<BoxFuture<'static, OwnedMutexGuard<()>>>>>,
+}
+
+impl Place {
+    /// Waits until everybody who came before has left.
+    async fn be_first(&mut self) -> Option<OwnedMutexGuard<()>> {
+        self.first.as_mut().await;
+        self.first.as_mut().take_output()
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("line", &self.line).finish_non_exhaustive()
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.moved.notify_one();
+        self.line.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.line.moved.notify_one();
     }
 }
 
@@ -106,12 +140,16 @@ pub struct Journeys {
     pub transfers: Arc<Semaphore>,
     /// What waits for somebody else.
     pub pauses: Pauses,
+    /// What is being copied, for people to look at.
+    pub flights: Flights,
     /// The one writer.
     pub writer: Writer,
     /// Lists of what is known.
     pub desk: Arc<Desk>,
     /// Counters.
     pub metrics: Metrics,
+    /// What earlier sessions taught.
+    pub learned: Arc<Learned>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers in 0..1, for jitter.
@@ -170,8 +208,14 @@ impl Journeys {
             let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
             return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error))));
         };
-        self.mention_hint(row);
-        match self.ask(row, bot, place).await {
+        if let Some(at) = self.learned.first_look(&self.policy, row, self.clock.now(), (self.draw)()) {
+            return Some(put_off(row, at));
+        }
+        let asked = self.ask(row, bot, place).await;
+        if matches!(asked, Asked::Answer(_) | Asked::Sight(_)) {
+            self.mention_hint(row);
+        }
+        match asked {
             Asked::Answer(answer) => self.act_on(row, bot, answer).await,
             Asked::Sight(sight) => Some(self.conclude(row, None, sight)),
             Asked::Paused(error) => Some(keeps_its_place(row, &error)),
@@ -181,38 +225,36 @@ impl Journeys {
 
     /// Asks Kore, when it is this account's turn and the bot is not paused by then.
     async fn ask(&self, row: &Row, bot: &Bot, place: Option<Place>) -> Asked {
-        let what = What::Bot(row.bot.clone());
-        // The permit first: a turn is to be used at once, or two requests would follow each other too soon.
-        let turn = async {
-            let permit = self.polls.acquire().await.expect("this semaphore is never closed");
-            bot.vendor.turn().await;
-            permit
-        };
         let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Asked::Released,
-            permit = turn => permit,
+            permit = self.turn(bot, place) => permit,
         };
-        drop(place);
-        if let Gate::Closed(_) = self.pauses.enter(&what) {
-            return Asked::Released;
-        }
+        let Ok(pass) = self.pauses.enter(&What::Bot(row.bot.clone())) else { return Asked::Released };
         let answer = bot.vendor.poll(&row.session_id).await;
         drop(permit);
         match answer {
             Ok(answer) => {
                 self.metrics.polled(&row.bot, outcome(answer.status.kind()));
-                self.tell(self.pauses.resume(&what));
+                self.tell(pass.succeeded());
                 Asked::Answer(answer)
             }
-            Err(error) => self.refused(row, bot, error),
+            Err(error) => self.refused(row, bot, error, &pass),
         }
     }
 
-    fn refused(&self, row: &Row, bot: &Bot, error: PollError) -> Asked {
+    /// One of the daemon's polls, at this account's turn. Who has no place yet joins the line at its end.
+    async fn turn(&self, bot: &Bot, place: Option<Place>) -> SemaphorePermit<'_> {
+        let mut place = place.unwrap_or_else(|| bot.line.join());
+        let _first = place.be_first().await;
+        let permit = self.polls.acquire().await.expect("this semaphore is never closed");
+        bot.vendor.turn().await;
+        permit
+    }
+
+    fn refused(&self, row: &Row, bot: &Bot, error: PollError, pass: &Pass) -> Asked {
         self.metrics.failed(Stage::Poll);
         self.metrics.polled(&row.bot, poll_outcome(&error));
-        let what = What::Bot(row.bot.clone());
         let sight = |seen, message| Asked::Sight(Sight { seen, trouble: Some((Stage::Poll, message)) });
         match error {
             PollError::RateLimited { retry_after, message } => {
@@ -222,20 +264,17 @@ impl Journeys {
                 Asked::Paused(message)
             }
             PollError::Unauthorized { message } => {
-                self.tell(self.pauses.pause(&what, "unauthorized", &message, None));
+                self.tell(self.pauses.pause(&What::Bot(row.bot.clone()), "unauthorized", &message, None));
                 Asked::Paused(message)
             }
             // Whether the token is right was not found out.
-            PollError::Unreachable { message } => {
-                self.pauses.give_up_probe(&what);
-                sight(Seen::Trouble { at_least: std::time::Duration::ZERO }, message)
-            }
+            PollError::Unreachable { message } => sight(Seen::Trouble { at_least: Duration::ZERO }, message),
             PollError::NotFound { message } => {
-                self.tell(self.pauses.resume(&what));
+                self.tell(pass.succeeded());
                 sight(Seen::Failure { not_found: true }, message)
             }
             PollError::Refused { message } => {
-                self.tell(self.pauses.resume(&what));
+                self.tell(pass.succeeded());
                 sight(Seen::Failure { not_found: false }, message)
             }
         }
@@ -243,10 +282,10 @@ impl Journeys {
 
     /// What Kore said leads to a wait, to an end, or to copying.
     async fn act_on(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Write> {
-        mention_oddities(row, &answer);
+        self.mention_oddities(row, &answer).await;
         let ready_at = self.clock.elapsed();
         let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
-        let step = decide(&self.policy, &row.history, seen, self.clock.now(), (self.draw)());
+        let step = self.learned.decide(&self.policy, row, seen, self.clock.now(), (self.draw)());
         let status = answer.status.clone();
         if step.next != Next::Copy {
             return Some(self.record(row, Some(&status), Sight { seen, trouble: None }, step));
@@ -329,7 +368,10 @@ impl Journeys {
     pub fn tell(&self, change: Option<Change>) {
         match change {
             None => {}
-            Some(Change::Paused(pause)) => {
+            Some(Change::Paused { pause, was_for }) => {
+                if let Some(reason) = was_for {
+                    self.metrics.paused(&pause.what, reason, false);
+                }
                 tracing::warn!(what = pause.what, reason = pause.reason, error = pause.message, until = %pause.until, "paused");
                 self.metrics.paused(&pause.what, pause.reason, true);
                 drop(self.writer.submit(Write::Paused(pause)));
@@ -342,16 +384,50 @@ impl Journeys {
         }
     }
 
+    /// Something for a row's history.
+    fn event(&self, row: &Row, kind: &'static str, detail: serde_json::Value) {
+        let session_id = row.session_id.as_str().to_owned();
+        drop(self.writer.submit(Write::Event { session_id, kind, detail }));
+    }
+
     /// A hint that cannot be used is mentioned once.
     fn mention_hint(&self, row: &Row) {
         let is_first_look = row.history.polls == 0 && row.history.failures == 0 && row.history.error_step == 0;
         if let Some(hint) = row.unusable_hint.as_deref().filter(|_| is_first_look) {
             tracing::warn!(session.id = %row.session_id, call_ended_at = ?hint, "no time, or in the future; ignored");
             let detail = json!({ "call_ended_at": hint });
-            let session_id = row.session_id.as_str().to_owned();
-            drop(self.writer.submit(Write::Event { session_id, kind: "call_ended_at_ignored", detail }));
+            self.event(row, "call_ended_at_ignored", detail);
         }
     }
+
+    /// A status that is not known is mentioned once a row; its history remembers that.
+    async fn mention_oddities(&self, row: &Row, answer: &Answer) {
+        let (id, status) = (row.session_id.as_str(), answer.status.as_str());
+        match answer.status.kind() {
+            StatusKind::Other if !self.desk.has_event(id, UNKNOWN_STATUS).await.unwrap_or(true) => {
+                tracing::warn!(session.id = id, bot = row.bot, kore.status = ?status, "a status that is not known; waiting as for media_in_progress");
+                self.event(row, UNKNOWN_STATUS, json!({ "kore_status": status }));
+            }
+            StatusKind::Success if answer.recordings.is_empty() => {
+                tracing::warn!(
+                    session.id = id,
+                    bot = row.bot,
+                    "success without recordings; waiting as for media_in_progress"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The event of a status that is not known.
+const UNKNOWN_STATUS: &str = "unknown_status";
+
+/// It is too early to ask.
+fn put_off(row: &Row, at: Timestamp) -> Write {
+    tracing::info!(session.id = %row.session_id, bot = row.bot, next_poll_at = %at, "too early to ask");
+    let (lease, history) = (row.lease.clone(), row.history.clone());
+    Write::Waits { lease, history, kore_status: None, next_poll_at: at, note: None }
 }
 
 /// The error is noted; nothing else about the row changes.
@@ -362,19 +438,6 @@ fn keeps_its_place(row: &Row, error: &str) -> Write {
         kore_status: None,
         next_poll_at: row.due_at,
         note: Some(Note::new(Stage::Poll.as_str(), false, error)),
-    }
-}
-
-fn mention_oddities(row: &Row, answer: &Answer) {
-    let is_new = row.kore_status.as_deref() != Some(answer.status.as_str());
-    match answer.status.kind() {
-        StatusKind::Other if is_new => {
-            tracing::warn!(session.id = %row.session_id, bot = row.bot, kore.status = ?answer.status.as_str(), "a status that is not known; waiting as for media_in_progress");
-        }
-        StatusKind::Success if answer.recordings.is_empty() => {
-            tracing::warn!(session.id = %row.session_id, bot = row.bot, "success without recordings; waiting as for media_in_progress");
-        }
-        _ => {}
     }
 }
 

@@ -3,6 +3,8 @@
 //! Any program may have written a row, also one that switched the CHECKs off. Text is therefore read as bytes, cut to
 //! a length, and parsed; a row that does not parse is [`Claimed::Invalid`] with the reason, and loses nobody's time.
 
+use std::cmp::Reverse;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
 
@@ -58,6 +60,15 @@ impl Claimed {
             Self::Invalid { lease, .. } => lease,
         }
     }
+
+    /// Who comes first among what is due, the least first: by priority, then by age. What is no row is soon done with.
+    #[must_use]
+    pub fn rank(&self) -> (Reverse<i64>, Timestamp) {
+        match self {
+            Self::Row(row) => (Reverse(row.priority), row.due_at),
+            Self::Invalid { .. } => (Reverse(i64::MAX), Timestamp::from_millis(0)),
+        }
+    }
 }
 
 /// A row to work on.
@@ -69,6 +80,8 @@ pub struct Row {
     pub session_id: SessionId,
     /// Which `[bots.NAME]`.
     pub bot: String,
+    /// Higher goes first.
+    pub priority: i64,
     /// The caller's hint, if it is a time in the past.
     pub call_ended_at: Option<Timestamp>,
     /// The caller's hint, if it is none of that: ignored, with an event.
@@ -87,9 +100,26 @@ pub struct Row {
 
 /// The columns that [`claimed`] reads. Lengths are bounded in SQL, so that a bent row cannot fill the memory.
 pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB) AS session_id, \
-    CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, \
-    typeof(session_id) = 'text' AND length(session_id) <= 128 AND typeof(bot) = 'text' \
-    AND typeof(lease_token) = 'text' AND priority BETWEEN -1000 AND 1000 AND priority = CAST(priority AS INTEGER) AS sound, \
+    CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, CAST(priority AS INTEGER) AS priority, \
+    CASE \
+    WHEN typeof(session_id) <> 'text' THEN 'session_id must be text' \
+    WHEN length(CAST(session_id AS BLOB)) NOT BETWEEN 1 AND 128 OR length(CAST(session_id AS BLOB)) <> length(session_id) \
+        THEN 'session_id must be 1 to 128 characters, each one of A-Z a-z 0-9 _ - .' \
+    WHEN typeof(bot) <> 'text' OR length(bot) NOT BETWEEN 1 AND 128 THEN 'bot must be text of 1 to 128 characters' \
+    WHEN typeof(priority) <> 'integer' THEN 'priority must be a whole number' \
+    WHEN typeof(call_ended_at) NOT IN ('text', 'null') OR length(call_ended_at) > 100 \
+        THEN 'call_ended_at must be text like 2026-11-23T08:15:00Z, or NULL' \
+    WHEN typeof(metadata) NOT IN ('text', 'null') OR length(metadata) > 1000000 \
+        THEN 'metadata must be text holding a JSON object of at most 1,000,000 characters, or NULL' \
+    WHEN typeof(enqueued_at) <> 'text' OR enqueued_at NOT GLOB '????-??-??T??:??:??.???Z' \
+        THEN 'enqueued_at must be UTC text like 2026-11-23T08:15:00.000Z' \
+    WHEN typeof(next_poll_at) <> 'text' OR next_poll_at NOT GLOB '????-??-??T??:??:??.???Z' \
+        THEN 'next_poll_at must be UTC text like 2026-11-23T08:15:00.000Z' \
+    WHEN typeof(polls) <> 'integer' OR typeof(failures) <> 'integer' OR polls < 0 OR failures < 0 \
+        THEN 'polls and failures are counts, written by the daemon' \
+    WHEN typeof(kore_status) NOT IN ('text', 'null') OR typeof(last_error) NOT IN ('text', 'null') \
+        OR length(last_error) > 1000 THEN 'kore_status and last_error are text, written by the daemon' \
+    END AS fault, \
     CAST(substr(call_ended_at, 1, 200) AS BLOB) AS call_ended_at, \
     CAST(substr(metadata, 1, 1000001) AS BLOB) AS metadata, CAST(substr(enqueued_at, 1, 40) AS BLOB) AS enqueued_at, \
     CAST(substr(kore_status, 1, 200) AS BLOB) AS kore_status, CAST(substr(next_poll_at, 1, 40) AS BLOB) AS next_poll_at, \
@@ -98,7 +128,8 @@ pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB
     CAST(substr(wait_kind, 1, 40) AS BLOB) AS wait_kind, CAST(polls AS INTEGER) AS polls, \
     CAST(failures AS INTEGER) AS failures, CAST(wait_step AS INTEGER) AS wait_step, \
     CAST(error_step AS INTEGER) AS error_step, CAST(denials AS INTEGER) AS denials, \
-    CAST(odd_bodies AS INTEGER) AS odd_bodies";
+    CAST(odd_bodies AS INTEGER) AS odd_bodies, CAST(substr(in_call_at, 1, 40) AS BLOB) AS in_call_at, \
+    CAST(substr(over_at, 1, 40) AS BLOB) AS over_at, CAST(substr(not_ready_at, 1, 40) AS BLOB) AS not_ready_at";
 
 /// Reads a row of [`COLUMNS`].
 pub(super) fn claimed(row: &SqliteRow, now: Timestamp) -> Result<Claimed, sqlx::Error> {
@@ -122,8 +153,8 @@ fn read(
     bot: &str,
     now: Timestamp,
 ) -> Result<Result<Row, String>, sqlx::Error> {
-    if !row.try_get::<bool, _>("sound")? {
-        return Ok(Err("session_id and bot must be text, and priority a whole number".into()));
+    if let Some(fault) = text(row, "fault")? {
+        return Ok(Err(fault));
     }
     let session_id = match SessionId::parse(id) {
         Ok(session_id) => session_id,
@@ -138,6 +169,7 @@ fn read(
     Ok(Ok(Row {
         lease,
         bot: bot.to_owned(),
+        priority: row.try_get("priority")?,
         call_ended_at,
         unusable_hint,
         metadata,
@@ -163,14 +195,23 @@ fn history(row: &SqliteRow, session_id: &SessionId, now: Timestamp) -> Result<Hi
         error_step: count("error_step")?,
         denials: count("denials")?,
         odd_bodies: count("odd_bodies")?,
+        in_call_at: time(row, "in_call_at")?.map(|at| at.min(now)),
+        over_at: time(row, "over_at")?.map(|at| at.min(now)),
+        not_ready_at: time(row, "not_ready_at")?.map(|at| at.min(now)),
     })
 }
+
+/// Of what is said of a row that is none.
+const LONGEST_REASON: usize = 300;
 
 fn metadata(text: Option<String>) -> Result<Option<serde_json::Map<String, serde_json::Value>>, String> {
     let Some(text) = text else { return Ok(None) };
     match serde_json::from_str(&text) {
         Ok(object) => Ok(Some(object)),
-        Err(error) => Err(format!("metadata is not a JSON object: {error}")),
+        // The error may quote the text.
+        Err(error) => {
+            Err(format!("metadata is not a JSON object: {error}").escape_debug().take(LONGEST_REASON).collect())
+        }
     }
 }
 

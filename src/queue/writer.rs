@@ -105,6 +105,15 @@ pub enum Write {
         /// Ours.
         id: i64,
     },
+    /// What the adaptive schedule knows of a bot.
+    Learned {
+        /// Whose.
+        bot: String,
+        /// As text.
+        state: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Work waits for somebody else.
     Paused(Pause),
     /// It goes on.
@@ -214,13 +223,20 @@ impl Writer {
     pub(super) async fn start(path: &Path, identity: Identity, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
         let mut connection = connect(path).await?;
         let run = format!("{:032x}", rand::random::<u128>());
-        take_over(&mut connection, &run, clock.now()).await.map_err(|error| QueueError::from_sqlx(path, &error))?;
+        let taken = take_over(&mut connection, &run, clock.now()).await;
+        let has_taken_over = match taken.map_err(|error| QueueError::from_sqlx(path, &error)) {
+            Ok(()) => true,
+            // Polling need not wait for a program that holds the lock; the first batch will.
+            Err(QueueError::Busy(_)) => false,
+            Err(error) => return Err(error),
+        };
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (health, observed) = watch::channel(Health::Fine);
         let scribe = Scribe {
             path: path.to_owned(),
             identity,
-            connection: Some(connection),
+            connection: has_taken_over.then_some(connection),
+            has_taken_over,
             run: run.clone(),
             batch: 0,
             clock,
@@ -281,6 +297,7 @@ struct Scribe {
     identity: Identity,
     connection: Option<SqliteConnection>,
     run: String,
+    has_taken_over: bool,
     batch: i64,
     clock: Arc<dyn Clock>,
     health: watch::Sender<Health>,
@@ -314,14 +331,18 @@ impl Scribe {
 
     /// Writes a batch, however long that takes.
     async fn write(&mut self, jobs: &[Job]) -> Result<VecDeque<Applied>, QueueError> {
-        let mut step = 0;
+        let (mut step, mut io_errors) = (0, 0);
         loop {
             match self.try_write(jobs).await {
                 Ok(applied) => {
                     self.health.send_if_modified(|health| std::mem::replace(health, Health::Fine) != Health::Fine);
                     return Ok(applied);
                 }
-                Err(error) => self.wait_out(error, step).await?,
+                Err(error) => {
+                    // In a row: minutes of a full disk or of a lock are no evidence against the storage.
+                    io_errors = if matches!(error, QueueError::Io(_)) { io_errors + 1 } else { 0 };
+                    self.wait_out(error, step, io_errors).await?;
+                }
             }
             step += 1;
         }
@@ -334,6 +355,11 @@ impl Scribe {
             Some(connection) => connection,
             None => connect(&self.path).await?,
         };
+        if !self.has_taken_over {
+            let taken = take_over(&mut connection, &self.run, self.clock.now()).await;
+            taken.map_err(|error| QueueError::from_sqlx(&path, &error))?;
+            self.has_taken_over = true;
+        }
         // The connection is put back only when everything went well.
         let applied =
             self.transact(&mut connection, jobs).await.map_err(|error| QueueError::from_sqlx(&path, &error))?;
@@ -379,11 +405,11 @@ impl Scribe {
     }
 
     /// Waits for what will pass; gives back what will not.
-    async fn wait_out(&mut self, error: QueueError, step: u32) -> Result<(), QueueError> {
+    async fn wait_out(&mut self, error: QueueError, step: u32, io_errors: u32) -> Result<(), QueueError> {
         let reason = match &error {
             QueueError::Busy(_) => "locked",
             QueueError::Full(_) => "disk_full",
-            QueueError::Io(_) if step < MOST_IO_ERRORS => "io_error",
+            QueueError::Io(_) if io_errors <= MOST_IO_ERRORS => "io_error",
             QueueError::Io(cause) => {
                 return Err(QueueError::not_usable(&self.path, format!("{cause}; again and again")));
             }

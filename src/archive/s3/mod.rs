@@ -7,8 +7,8 @@
 //! Bodies are segments as they came, sent under an unsigned payload: the checksum already covers them, and hashing them
 //! for the signature would cost more than everything else.
 //!
-//! What can stand between a call and its outcome: attempts inside it ([`connect`]), a body sent again because the store
-//! received other bytes, a weaker checksum because the store knows no better ([`negotiation`]). So a put that was
+//! What can stand between a call and its outcome: attempts inside it (`connect`), a body sent again because the store
+//! received other bytes, a weaker checksum because the store knows no better (`negotiation`). So a put that was
 //! applied and not answered comes back as [`StoreError::Exists`], found by its own second attempt, and a complete as
 //! that or [`StoreError::UploadLost`]: the caller looks.
 //!
@@ -20,6 +20,7 @@ mod connect;
 mod errors;
 mod negotiation;
 mod settings;
+pub mod survey;
 mod wire;
 
 use std::fmt;
@@ -155,6 +156,8 @@ impl S3Store {
             .create(&self.client().await, key, label)
             .set_checksum_type(algorithm.as_ref().map(|_| ChecksumType::FullObject))
             .set_checksum_algorithm(algorithm);
+        // A second attempt after a lost answer would leave the first one's upload behind, which nobody knows of.
+        let request = request.customize().config_override(connect::one_attempt());
         let output = request.send().await.map_err(|error| self.failure(Call::Create, &error))?;
         output.upload_id.map(UploadId).ok_or_else(|| Failure {
             error: StoreError::Unavailable("CreateMultipartUpload was answered without an upload id".to_owned()),
