@@ -170,14 +170,28 @@ BEGIN
     INSERT INTO events (session_id, kind, detail) VALUES (OLD.session_id, 'deleted', '{"from":"' || OLD.state || '"}');
 END;
 
+-- Another session, bot or metadata: what is under way concerns the row as it was, and its result must not change it.
+CREATE TRIGGER sessions_rewritten AFTER UPDATE OF session_id, bot, metadata ON sessions
+BEGIN
+    UPDATE sessions SET lease_token = lower(hex(randomblob(16))) WHERE rowid = NEW.rowid;
+END;
+
+-- A known session that was replaced, or deleted and inserted again: said in its history.
+CREATE TRIGGER sessions_inserted_again AFTER INSERT ON sessions
+    WHEN EXISTS (SELECT 1 FROM events WHERE session_id = NEW.session_id)
+BEGIN
+    INSERT INTO events (session_id, kind, detail) VALUES (NEW.session_id, 'requeued', '{"by":"insert"}');
+END;
+
 -- A priority beyond what anybody means would make claiming walk level by level: it is clamped.
-CREATE TRIGGER sessions_priority_inserted AFTER INSERT ON sessions WHEN NEW.priority NOT BETWEEN -1000 AND 1000
+CREATE TRIGGER sessions_priority_inserted AFTER INSERT ON sessions
+    WHEN typeof(NEW.priority) = 'integer' AND NEW.priority NOT BETWEEN -1000 AND 1000
 BEGIN
     UPDATE sessions SET priority = MAX(-1000, MIN(1000, NEW.priority)) WHERE rowid = NEW.rowid;
 END;
 
 CREATE TRIGGER sessions_priority_updated AFTER UPDATE OF priority ON sessions
-    WHEN NEW.priority NOT BETWEEN -1000 AND 1000
+    WHEN typeof(NEW.priority) = 'integer' AND NEW.priority NOT BETWEEN -1000 AND 1000
 BEGIN
     UPDATE sessions SET priority = MAX(-1000, MIN(1000, NEW.priority)) WHERE rowid = NEW.rowid;
 END;

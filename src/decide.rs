@@ -166,6 +166,9 @@ pub fn decide(policy: &PollSettings, history: &History, seen: Seen, now: Timesta
     Step { next, history: decision.history }
 }
 
+/// Longer waits than that make no sense; the queue takes a row that is due much later for a mistake, and looks at once.
+const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
+
 /// One decision in the making.
 struct Decision<'a> {
     policy: &'a PollSettings,
@@ -232,14 +235,16 @@ impl Decision<'_> {
         history.wait_kind = Some(kind);
         history.error_step = 0;
         let wait = kind.backoff(self.policy).wait(history.wait_step);
-        let at = self.now.after(jittered(wait, self.policy.jitter, self.draw));
+        let at = self.now.after(jittered(wait, self.policy.jitter, self.draw).min(LONGEST_WAIT));
         let last_look = self.gives_up_at();
-        Next::Wait(if self.now < last_look { at.min(last_look) } else { at })
+        // Two looks that are to be apart stay so.
+        let cut = self.now < last_look && self.history.denials == 0;
+        Next::Wait(if cut { at.min(last_look) } else { at })
     }
 
     fn after_error(&mut self, at_least: Duration) -> Next {
         let wait = jittered(self.policy.error.wait(self.history.error_step), self.policy.jitter, self.draw);
         self.history.error_step = self.history.error_step.saturating_add(1);
-        Next::Wait(self.now.after(wait.max(at_least)))
+        Next::Wait(self.now.after(wait.max(at_least).min(LONGEST_WAIT)))
     }
 }

@@ -8,6 +8,7 @@
 //! times shown to people are wall time.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,11 +64,47 @@ pub enum Gate {
     Closed(Duration),
 }
 
+/// The right to one attempt. Dropping it gives the probe's place back, if this had it, so that an attempt that is
+/// called off or panics blocks nobody.
+#[derive(Debug)]
+#[must_use = "dropping it ends the attempt"]
+pub struct Pass {
+    pauses: Pauses,
+    what: What,
+    /// Of the probe, if this is one.
+    ticket: Option<u64>,
+}
+
+impl Pass {
+    /// The attempt worked: if it was the probe, the pause is over. One from before a pause proves nothing about it.
+    #[must_use]
+    pub fn succeeded(&self) -> Option<Change> {
+        let is_probe = |paused: &Paused| self.ticket.is_some() && paused.probe == self.ticket;
+        self.pauses.remove_if(&self.what, is_probe)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if let Some(paused) = self.pauses.lock().get_mut(&self.what)
+            && self.ticket.is_some()
+            && paused.probe == self.ticket
+        {
+            paused.probe = None;
+        }
+    }
+}
+
 /// What changed, for the log, the table and the metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A pause began or grew.
-    Paused(Pause),
+    Paused {
+        /// As it is now.
+        pause: Pause,
+        /// What it was for until now, if that is something else.
+        was_for: Option<&'static str>,
+    },
     /// A pause is over; its [`What::label`] and reason.
     Resumed(String, &'static str),
 }
@@ -83,6 +120,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     backoff: Backoff,
     paused: Mutex<BTreeMap<What, Paused>>,
+    tickets: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -91,72 +129,89 @@ struct Paused {
     /// On the monotonic clock.
     until: Duration,
     step: u32,
-    probing: bool,
+    /// The ticket of who tries already.
+    probe: Option<u64>,
+}
+
+impl Paused {
+    fn gate(&self, now: Duration) -> Gate {
+        match (self.until.checked_sub(now), self.probe) {
+            (Some(left), _) if !left.is_zero() => Gate::Closed(left),
+            // What comes of it is known soon.
+            (_, Some(_)) => Gate::Closed(PROBE_PATIENCE),
+            (_, None) => Gate::Probe,
+        }
+    }
 }
 
 impl Pauses {
     /// None yet; those without an end of their own grow by `backoff`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, backoff: Backoff) -> Self {
-        Self { inner: Arc::new(Inner { clock, backoff, paused: Mutex::default() }) }
+        let (paused, tickets) = (Mutex::default(), AtomicU64::default());
+        Self { inner: Arc::new(Inner { clock, backoff, paused, tickets }) }
     }
 
     /// Whether an attempt at `what` may go on now. Looks only.
     #[must_use]
     pub fn gate(&self, what: &What) -> Gate {
         let now = self.inner.clock.elapsed();
-        match self.lock().get(what) {
-            None => Gate::Open,
-            Some(paused) if paused.until > now => Gate::Closed(paused.until.saturating_sub(now)),
-            // Somebody tries already; what comes of it is known soon.
-            Some(paused) if paused.probing => Gate::Closed(PROBE_PATIENCE),
-            Some(_) => Gate::Probe,
-        }
+        self.lock().get(what).map_or(Gate::Open, |paused| paused.gate(now))
     }
 
-    /// Like [`Pauses::gate`], and takes the probe's place if that is what is left. Who got [`Gate::Probe`] must call
-    /// [`Pauses::pause`], [`Pauses::resume`] or [`Pauses::give_up_probe`] afterwards.
-    #[must_use]
-    pub fn enter(&self, what: &What) -> Gate {
-        let gate = self.gate(what);
-        if gate == Gate::Probe
-            && let Some(paused) = self.lock().get_mut(what)
-        {
-            paused.probing = true;
+    /// The right to an attempt at `what`; it is the probe if a pause has run out.
+    ///
+    /// # Errors
+    /// How long to wait instead.
+    pub fn enter(&self, what: &What) -> Result<Pass, Duration> {
+        let now = self.inner.clock.elapsed();
+        let mut all = self.lock();
+        let paused = all.get_mut(what);
+        let ticket = match paused.as_ref().map_or(Gate::Open, |paused| paused.gate(now)) {
+            Gate::Closed(wait) => return Err(wait),
+            Gate::Open => None,
+            Gate::Probe => Some(self.inner.tickets.fetch_add(1, Ordering::Relaxed)),
+        };
+        if let Some(paused) = paused {
+            paused.probe = ticket;
         }
-        gate
-    }
-
-    /// The probe found out nothing; another may try.
-    pub fn give_up_probe(&self, what: &What) {
-        if let Some(paused) = self.lock().get_mut(what) {
-            paused.probing = false;
-        }
+        Ok(Pass { pauses: self.clone(), what: what.clone(), ticket })
     }
 
     /// Pauses `what` for `wait`, or for the next step of the backoff. While it is paused already, and nobody probes,
-    /// this is an attempt from before: it changes nothing.
+    /// this is an attempt from before: it can make the pause longer by naming a later end, and no more.
     #[must_use]
     pub fn pause(&self, what: &What, reason: &'static str, message: &str, wait: Option<Duration>) -> Option<Change> {
         let (clock, backoff) = (&self.inner.clock, &self.inner.backoff);
         let (now, wall) = (clock.elapsed(), clock.now());
-        let mut paused = self.lock();
-        let before = paused.get(what);
-        if before.is_some_and(|paused| !paused.probing && paused.until > now) {
+        let mut all = self.lock();
+        let before = all.get(what);
+        let late = before.filter(|paused| paused.probe.is_none() && paused.until > now);
+        if late.is_some_and(|paused| wait.is_none_or(|wait| now + wait <= paused.until)) {
             return None;
         }
-        let step = before.map_or(0, |paused| paused.step.saturating_add(1));
+        let grown = u32::from(late.is_none());
+        let step = before.map_or(0, |paused| paused.step.saturating_add(grown));
         let since = before.map_or(wall, |paused| paused.pause.since);
+        let was_for = before.map(|paused| paused.pause.reason).filter(|before| *before != reason);
         let wait = wait.unwrap_or_else(|| backoff.wait(step));
         let pause = Pause { what: what.label(), reason, message: message.to_owned(), since, until: wall.after(wait) };
-        paused.insert(what.clone(), Paused { pause: pause.clone(), until: now + wait, step, probing: false });
-        Some(Change::Paused(pause))
+        all.insert(what.clone(), Paused { pause: pause.clone(), until: now + wait, step, probe: None });
+        Some(Change::Paused { pause, was_for })
     }
 
-    /// `what` works again.
+    /// `what` works again, whoever says so.
     #[must_use]
     pub fn resume(&self, what: &What) -> Option<Change> {
-        self.lock().remove(what).map(|paused| Change::Resumed(paused.pause.what, paused.pause.reason))
+        self.remove_if(what, |_| true)
+    }
+
+    fn remove_if(&self, what: &What, fits: impl Fn(&Paused) -> bool) -> Option<Change> {
+        let mut all = self.lock();
+        if !fits(all.get(what)?) {
+            return None;
+        }
+        all.remove(what).map(|paused| Change::Resumed(paused.pause.what, paused.pause.reason))
     }
 
     /// All pauses in force.

@@ -22,10 +22,12 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Timestamp};
 use crate::journey::Journeys;
 use crate::pause::{Gate, What};
-use crate::queue::{Applied, Claimed, Claims, Due, QueueError, Write};
+use crate::queue::{Applied, Claimed, Claims, Due, Hands, QueueError, Write};
 
 /// How often an idle daemon looks whether somebody inserted a row.
 const LOOK: Duration = Duration::from_secs(1);
+/// Timers are no finer; what is due by then is due in one look.
+const SHORTEST_NAP: Duration = Duration::from_millis(1);
 /// Results that may wait for the writer before claiming stops: what a blocked writer may cost in memory.
 const MOST_UNWRITTEN: usize = 10_000;
 /// How long a row is left alone whose result was not taken: nobody may make the daemon poll in circles.
@@ -86,9 +88,7 @@ pub struct Worker {
     /// Told when somebody leaves an account's line.
     moved: Arc<Notify>,
     due: Due,
-    /// Rows in hand, and until when rows are shunned.
-    in_hand: HashMap<i64, Arc<Claimed>>,
-    shunned: HashMap<i64, Duration>,
+    hands: Hands,
     tasks: JoinSet<Option<Write>>,
     rows_of_tasks: HashMap<Id, i64>,
     unwritten: FuturesUnordered<BoxFuture<'static, (i64, Option<Applied>)>>,
@@ -122,9 +122,8 @@ impl Worker {
             vitals,
             most_active,
             moved,
-            due: Due::new(),
-            in_hand: HashMap::new(),
-            shunned: HashMap::new(),
+            due: Due::default(),
+            hands: Hands::default(),
             tasks: JoinSet::new(),
             rows_of_tasks: HashMap::new(),
             unwritten: FuturesUnordered::new(),
@@ -139,7 +138,7 @@ impl Worker {
     pub async fn run(&mut self, stop: &CancellationToken) -> Result<Ended, QueueError> {
         let mut is_new = true;
         while !stop.is_cancelled() {
-            self.vitals.beat(self.in_hand.len());
+            self.vitals.beat(self.hands.len());
             match self.look(is_new).await {
                 Ok(true) if self.until_empty => return Ok(Ended::Empty),
                 Ok(_) => {}
@@ -156,47 +155,33 @@ impl Worker {
     async fn look(&mut self, is_new: bool) -> Result<bool, QueueError> {
         let now = self.journeys.clock.now();
         let has_changed = self.claims.has_changed().await?;
-        if !(is_new || has_changed || self.due.iter().any(|(_, at)| *at <= now)) {
-            return Ok(self.due.is_empty() && self.in_hand.is_empty());
+        if is_new || has_changed || self.due.is_now(now) {
+            self.hands.forgive(self.journeys.clock.elapsed());
+            self.claim(now).await?;
         }
-        self.forget_shunned();
-        self.due = self.claims.next_due(now).await?;
+        Ok(self.due.is_empty() && self.hands.is_empty())
+    }
+
+    async fn claim(&mut self, now: Timestamp) -> Result<(), QueueError> {
+        let all = Arc::clone(&self.journeys.bots);
+        let bots: Vec<&str> = all.keys().map(String::as_str).collect();
+        self.due = self.claims.next_due(&bots, now).await?;
         for bot in self.bots_due(now) {
-            self.claim_of(&bot, now).await?;
+            let room = self.room().min(self.room_of(&bot));
+            if room > 0 {
+                let rows = self.claims.claim(&bot, room, now, &self.hands).await?;
+                self.start_all(rows);
+            }
         }
-        self.claim_nobodys(now).await?;
-        Ok(self.due.is_empty() && self.in_hand.is_empty())
+        if self.due.strangers && self.room() > 0 {
+            let rows = self.claims.claim_strangers(&bots, self.room(), now, &self.hands).await?;
+            self.start_all(rows);
+        }
+        Ok(())
     }
 
-    /// Those with something due, known or not.
     fn bots_due(&self, now: Timestamp) -> Vec<String> {
-        self.due.iter().filter(|(_, at)| *at <= now).map(|(bot, _)| bot.clone()).collect()
-    }
-
-    async fn claim_of(&mut self, bot: &str, now: Timestamp) -> Result<(), QueueError> {
-        let room = self.room().min(self.room_of(bot));
-        if room == 0 {
-            return Ok(());
-        }
-        let (in_hand, shunned) = (&self.in_hand, &self.shunned);
-        let is_taken = |row: i64| in_hand.contains_key(&row) || shunned.contains_key(&row);
-        let hands_full = in_hand.len() + shunned.len();
-        let rows = self.claims.claim(bot, room, now, is_taken, hands_full).await?;
-        for claimed in rows {
-            self.start(claimed);
-        }
-        Ok(())
-    }
-
-    async fn claim_nobodys(&mut self, now: Timestamp) -> Result<(), QueueError> {
-        let (in_hand, shunned) = (&self.in_hand, &self.shunned);
-        let is_taken = |row: i64| in_hand.contains_key(&row) || shunned.contains_key(&row);
-        let hands_full = in_hand.len() + shunned.len();
-        let rows = self.claims.claim_nobodys(self.room(), now, is_taken, hands_full).await?;
-        for claimed in rows {
-            self.start(claimed);
-        }
-        Ok(())
+        self.due.bots.iter().filter(|(_, at)| *at <= now).map(|(bot, _)| bot.clone()).collect()
     }
 
     /// How many more rows may be worked on.
@@ -215,10 +200,16 @@ impl Worker {
         }
     }
 
+    fn start_all(&mut self, rows: Vec<Claimed>) {
+        for claimed in rows {
+            self.start(claimed);
+        }
+    }
+
     fn start(&mut self, claimed: Claimed) {
         let claimed = Arc::new(claimed);
         let row = claimed.lease().row();
-        self.in_hand.insert(row, Arc::clone(&claimed));
+        self.hands.take(Arc::clone(&claimed));
         let place = self.journeys.join_line(&claimed);
         let journeys = self.journeys.clone();
         let task = self.tasks.spawn(async move { journeys.travel(&claimed, place).await });
@@ -249,10 +240,22 @@ impl Worker {
         }
     }
 
-    /// Until the next row is due, but at most [`LOOK`].
+    /// Until the next row is due, or what keeps one that is due is over, but at most [`LOOK`]. What keeps the others
+    /// (no room, rows in hand) ends with a wake-up.
     fn nap(&self, now: Timestamp) -> Duration {
-        let next = self.due.iter().map(|(_, at)| at.since(now)).filter(|wait| !wait.is_zero()).min();
-        next.map_or(LOOK, |wait| wait.min(LOOK))
+        let wait = |(bot, at): &(String, Timestamp)| match at.since(now) {
+            Duration::ZERO => self.paused_for(bot),
+            wait => Some(wait),
+        };
+        let forgives = self.hands.forgives_in(self.journeys.clock.elapsed());
+        self.due.bots.iter().filter_map(wait).chain(forgives).min().unwrap_or(LOOK).clamp(SHORTEST_NAP, LOOK)
+    }
+
+    fn paused_for(&self, bot: &str) -> Option<Duration> {
+        match self.journeys.pauses.gate(&What::Bot(bot.to_owned())) {
+            Gate::Closed(wait) => Some(wait),
+            Gate::Open | Gate::Probe => None,
+        }
     }
 
     fn finished(&mut self, done: Result<(Id, Option<Write>), JoinError>) {
@@ -266,29 +269,24 @@ impl Worker {
                 let committed = self.journeys.writer.submit(write);
                 self.unwritten.push(committed.map(move |applied| (row, applied.ok())).boxed());
             }
-            None => drop(self.in_hand.remove(&row)),
+            None => drop(self.hands.release(row)),
         }
     }
 
     fn after_panic(&self, error: &JoinError) -> Option<Write> {
         let row = self.rows_of_tasks.get(&error.id())?;
-        let claimed = self.in_hand.get(row)?;
+        let claimed = self.hands.get(*row)?;
         tracing::error!(session.id = claimed.lease().label(), %error, "working on this row failed inside the daemon");
         self.journeys.after_panic(claimed)
     }
 
     fn committed(&mut self, row: i64, applied: Option<Applied>) {
-        let claimed = self.in_hand.remove(&row);
+        let claimed = self.hands.release(row);
         if applied == Some(Applied::LeaseLost) {
             let label = claimed.as_ref().map_or("", |claimed| claimed.lease().label()).to_owned();
             tracing::info!(session.id = label, "the row was changed meanwhile; this result is dropped");
-            self.shunned.insert(row, self.journeys.clock.elapsed() + SHUNNED);
+            self.hands.shun(row, self.journeys.clock.elapsed() + SHUNNED);
         }
-    }
-
-    fn forget_shunned(&mut self) {
-        let now = self.journeys.clock.elapsed();
-        self.shunned.retain(|_, until| *until > now);
     }
 
     /// Lets what is under way end by itself for `patience`, then calls it off (`hard`), and sees the results written.

@@ -41,8 +41,8 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     loop {
         let text = text(&document(&desk).await?, clock.now());
         let clear = if arguments.watch && std::io::stdout().is_terminal() { CLEAR } else { "" };
-        output::print(&format!("{clear}{text}"))?;
-        if !arguments.watch {
+        let is_read = output::print_on(&format!("{clear}{text}"))?;
+        if !arguments.watch || !is_read {
             return Ok(Exit::Done);
         }
         tokio::select! {

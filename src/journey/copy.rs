@@ -59,13 +59,12 @@ type Sha256Text = String;
 impl Journeys {
     /// Copies what Kore listed. `None`: the daemon is stopping, the row is given back.
     pub(super) async fn copy(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
-        if let Gate::Closed(wait) = self.pauses.enter(&What::Bucket) {
-            return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None });
-        }
-        let sight = self.copy_all(row, bot, answer).await;
-        // Nothing that was tried has told anything about the bucket: somebody else may try.
-        self.pauses.give_up_probe(&What::Bucket);
-        sight
+        // Dropped at the end: if nothing that was tried has told anything about the bucket, somebody else may try.
+        let _pass = match self.pauses.enter(&What::Bucket) {
+            Ok(pass) => pass,
+            Err(wait) => return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None }),
+        };
+        self.copy_all(row, bot, answer).await
     }
 
     async fn copy_all(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
@@ -231,11 +230,6 @@ impl Journeys {
         // Committed before the row's end, because the writer keeps the order.
         drop(self.writer.submit(Write::Archived(Box::new(recording.clone()))));
         recording
-    }
-
-    fn event(&self, row: &Row, kind: &'static str, detail: serde_json::Value) {
-        let session_id = row.session_id.as_str().to_owned();
-        drop(self.writer.submit(Write::Event { session_id, kind, detail }));
     }
 
     fn recording(

@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
@@ -26,7 +27,7 @@ use crate::config::PollSettings;
 use crate::decide::{Next, Seen, decide};
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
-use crate::pause::{Change, Gate, Pauses, What};
+use crate::pause::{Change, Pass, Pauses, What};
 use crate::queue::writer::Note;
 use crate::queue::{Claimed, Desk, Row, Write, Writer};
 use crate::session::{Reason, Status, StatusKind};
@@ -49,17 +50,21 @@ pub struct Bot {
 #[derive(Debug)]
 pub struct Line {
     most: usize,
+    /// Held by whoever is first. Only the first of a line takes one of the daemon's polls, so that a turn is used the
+    /// moment it is granted: turns that were saved up would leave together when a slow Kore answers again.
+    first: Mutex<()>,
     waiting: AtomicUsize,
     moved: Arc<Notify>,
 }
 
 impl Line {
-    /// A line for an account with so many requests a minute: about as long as what a second serves, so that a row of
-    /// higher priority that comes later is not far behind. `moved` is told whenever somebody leaves it.
+    /// A line for an account with so many requests a minute: two, or as many as are served while the loop comes round,
+    /// so that a row of higher priority that comes later is not far behind. `moved` is told whenever somebody leaves it.
     #[must_use]
     pub fn new(requests_per_minute: u32, moved: Arc<Notify>) -> Self {
-        let most = 1 + usize::try_from(requests_per_minute / 60).unwrap_or(usize::MAX - 1);
-        Self { most, waiting: AtomicUsize::new(0), moved }
+        let served = requests_per_minute / ROUNDS_A_MINUTE;
+        let most = 2 + usize::try_from(served).unwrap_or(usize::MAX - 2);
+        Self { most, first: Mutex::new(()), waiting: AtomicUsize::new(0), moved }
     }
 
     /// How many more it takes.
@@ -75,6 +80,9 @@ impl Line {
         Place(Arc::clone(self))
     }
 }
+
+/// The loop comes round in much less than 50 ms.
+const ROUNDS_A_MINUTE: u32 = 1200;
 
 /// A place in a [`Line`].
 #[derive(Debug)]
@@ -170,8 +178,11 @@ impl Journeys {
             let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
             return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error))));
         };
-        self.mention_hint(row);
-        match self.ask(row, bot, place).await {
+        let asked = self.ask(row, bot, place).await;
+        if matches!(asked, Asked::Answer(_) | Asked::Sight(_)) {
+            self.mention_hint(row);
+        }
+        match asked {
             Asked::Answer(answer) => self.act_on(row, bot, answer).await,
             Asked::Sight(sight) => Some(self.conclude(row, None, sight)),
             Asked::Paused(error) => Some(keeps_its_place(row, &error)),
@@ -181,38 +192,36 @@ impl Journeys {
 
     /// Asks Kore, when it is this account's turn and the bot is not paused by then.
     async fn ask(&self, row: &Row, bot: &Bot, place: Option<Place>) -> Asked {
-        let what = What::Bot(row.bot.clone());
-        // The permit first: a turn is to be used at once, or two requests would follow each other too soon.
-        let turn = async {
-            let permit = self.polls.acquire().await.expect("this semaphore is never closed");
-            bot.vendor.turn().await;
-            permit
-        };
         let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Asked::Released,
-            permit = turn => permit,
+            permit = self.turn(bot) => permit,
         };
         drop(place);
-        if let Gate::Closed(_) = self.pauses.enter(&what) {
-            return Asked::Released;
-        }
+        let Ok(pass) = self.pauses.enter(&What::Bot(row.bot.clone())) else { return Asked::Released };
         let answer = bot.vendor.poll(&row.session_id).await;
         drop(permit);
         match answer {
             Ok(answer) => {
                 self.metrics.polled(&row.bot, outcome(answer.status.kind()));
-                self.tell(self.pauses.resume(&what));
+                self.tell(pass.succeeded());
                 Asked::Answer(answer)
             }
-            Err(error) => self.refused(row, bot, error),
+            Err(error) => self.refused(row, bot, error, &pass),
         }
     }
 
-    fn refused(&self, row: &Row, bot: &Bot, error: PollError) -> Asked {
+    /// One of the daemon's polls, at this account's turn.
+    async fn turn(&self, bot: &Bot) -> SemaphorePermit<'_> {
+        let _first = bot.line.first.lock().await;
+        let permit = self.polls.acquire().await.expect("this semaphore is never closed");
+        bot.vendor.turn().await;
+        permit
+    }
+
+    fn refused(&self, row: &Row, bot: &Bot, error: PollError, pass: &Pass) -> Asked {
         self.metrics.failed(Stage::Poll);
         self.metrics.polled(&row.bot, poll_outcome(&error));
-        let what = What::Bot(row.bot.clone());
         let sight = |seen, message| Asked::Sight(Sight { seen, trouble: Some((Stage::Poll, message)) });
         match error {
             PollError::RateLimited { retry_after, message } => {
@@ -222,20 +231,17 @@ impl Journeys {
                 Asked::Paused(message)
             }
             PollError::Unauthorized { message } => {
-                self.tell(self.pauses.pause(&what, "unauthorized", &message, None));
+                self.tell(self.pauses.pause(&What::Bot(row.bot.clone()), "unauthorized", &message, None));
                 Asked::Paused(message)
             }
             // Whether the token is right was not found out.
-            PollError::Unreachable { message } => {
-                self.pauses.give_up_probe(&what);
-                sight(Seen::Trouble { at_least: std::time::Duration::ZERO }, message)
-            }
+            PollError::Unreachable { message } => sight(Seen::Trouble { at_least: Duration::ZERO }, message),
             PollError::NotFound { message } => {
-                self.tell(self.pauses.resume(&what));
+                self.tell(pass.succeeded());
                 sight(Seen::Failure { not_found: true }, message)
             }
             PollError::Refused { message } => {
-                self.tell(self.pauses.resume(&what));
+                self.tell(pass.succeeded());
                 sight(Seen::Failure { not_found: false }, message)
             }
         }
@@ -243,7 +249,7 @@ impl Journeys {
 
     /// What Kore said leads to a wait, to an end, or to copying.
     async fn act_on(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Write> {
-        mention_oddities(row, &answer);
+        self.mention_oddities(row, &answer).await;
         let ready_at = self.clock.elapsed();
         let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
         let step = decide(&self.policy, &row.history, seen, self.clock.now(), (self.draw)());
@@ -329,7 +335,10 @@ impl Journeys {
     pub fn tell(&self, change: Option<Change>) {
         match change {
             None => {}
-            Some(Change::Paused(pause)) => {
+            Some(Change::Paused { pause, was_for }) => {
+                if let Some(reason) = was_for {
+                    self.metrics.paused(&pause.what, reason, false);
+                }
                 tracing::warn!(what = pause.what, reason = pause.reason, error = pause.message, until = %pause.until, "paused");
                 self.metrics.paused(&pause.what, pause.reason, true);
                 drop(self.writer.submit(Write::Paused(pause)));
@@ -342,17 +351,44 @@ impl Journeys {
         }
     }
 
+    /// Something for a row's history.
+    fn event(&self, row: &Row, kind: &'static str, detail: serde_json::Value) {
+        let session_id = row.session_id.as_str().to_owned();
+        drop(self.writer.submit(Write::Event { session_id, kind, detail }));
+    }
+
     /// A hint that cannot be used is mentioned once.
     fn mention_hint(&self, row: &Row) {
         let is_first_look = row.history.polls == 0 && row.history.failures == 0 && row.history.error_step == 0;
         if let Some(hint) = row.unusable_hint.as_deref().filter(|_| is_first_look) {
             tracing::warn!(session.id = %row.session_id, call_ended_at = ?hint, "no time, or in the future; ignored");
             let detail = json!({ "call_ended_at": hint });
-            let session_id = row.session_id.as_str().to_owned();
-            drop(self.writer.submit(Write::Event { session_id, kind: "call_ended_at_ignored", detail }));
+            self.event(row, "call_ended_at_ignored", detail);
+        }
+    }
+
+    /// A status that is not known is mentioned once a row; its history remembers that.
+    async fn mention_oddities(&self, row: &Row, answer: &Answer) {
+        let (id, status) = (row.session_id.as_str(), answer.status.as_str());
+        match answer.status.kind() {
+            StatusKind::Other if !self.desk.has_event(id, UNKNOWN_STATUS).await.unwrap_or(true) => {
+                tracing::warn!(session.id = id, bot = row.bot, kore.status = ?status, "a status that is not known; waiting as for media_in_progress");
+                self.event(row, UNKNOWN_STATUS, json!({ "kore_status": status }));
+            }
+            StatusKind::Success if answer.recordings.is_empty() => {
+                tracing::warn!(
+                    session.id = id,
+                    bot = row.bot,
+                    "success without recordings; waiting as for media_in_progress"
+                );
+            }
+            _ => {}
         }
     }
 }
+
+/// The event of a status that is not known.
+const UNKNOWN_STATUS: &str = "unknown_status";
 
 /// The error is noted; nothing else about the row changes.
 fn keeps_its_place(row: &Row, error: &str) -> Write {
@@ -362,19 +398,6 @@ fn keeps_its_place(row: &Row, error: &str) -> Write {
         kore_status: None,
         next_poll_at: row.due_at,
         note: Some(Note::new(Stage::Poll.as_str(), false, error)),
-    }
-}
-
-fn mention_oddities(row: &Row, answer: &Answer) {
-    let is_new = row.kore_status.as_deref() != Some(answer.status.as_str());
-    match answer.status.kind() {
-        StatusKind::Other if is_new => {
-            tracing::warn!(session.id = %row.session_id, bot = row.bot, kore.status = ?answer.status.as_str(), "a status that is not known; waiting as for media_in_progress");
-        }
-        StatusKind::Success if answer.recordings.is_empty() => {
-            tracing::warn!(session.id = %row.session_id, bot = row.bot, "success without recordings; waiting as for media_in_progress");
-        }
-        _ => {}
     }
 }
 

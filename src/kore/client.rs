@@ -9,6 +9,7 @@
 //! files are fetched by other clients (`download`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -48,6 +49,9 @@ pub struct KoreClient {
     timeout: Duration,
     files: Files,
     clock: Arc<dyn Clock>,
+    /// Whether the newest answer refused the token. A second request at once is for the first refusal alone; after
+    /// it, each poll is one request with the secret as it is then.
+    is_refused: AtomicBool,
 }
 
 impl KoreClient {
@@ -69,7 +73,8 @@ impl KoreClient {
         let files = Files::new(hosts, poll_timeout, transfer, Arc::clone(&clock)).map_err(no_tls)?;
         let http = bare_client().build().map_err(no_tls)?;
         let tokens = Tokens::new(bot.client_id.clone(), bot.client_secret.clone());
-        Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock })
+        let is_refused = AtomicBool::new(false);
+        Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock, is_refused })
     }
 
     /// One request, under a token of its own, on a turn that was waited for.
@@ -122,15 +127,17 @@ impl Vendor for KoreClient {
 
     async fn poll(&self, session: &SessionId) -> Result<Answer, PollError> {
         let mut reply = self.ask(session).await?;
-        if reply.refuses_the_token() {
+        if reply.refuses_the_token() && !self.is_refused.load(Ordering::Relaxed) {
             self.tokens.forget();
             self.turn().await;
             reply = self.ask(session).await?;
         }
-        if reply.refuses_the_token() {
+        let is_refused = reply.refuses_the_token();
+        if is_refused {
             // So that the next poll, minutes later, sees a secret that was rotated in between at once.
             self.tokens.forget();
         }
+        self.is_refused.store(is_refused, Ordering::Relaxed);
         reply.read(session)
     }
 

@@ -1,8 +1,11 @@
 //! What is due: read by a connection of its own, so that no writer stops it.
 //!
 //! A claim is flat in the number of rows: the partial index `sessions_due` is walked bot by bot and, inside one, from
-//! the highest priority down, each level a range of what is due. Rows in hand are skipped by the caller, who therefore
-//! asks for that many more.
+//! the highest priority down, each level a range of what is due. The walk gives places in the table alone; a row is
+//! read only when it is taken, so that rows in hand cost nothing but a look.
+//!
+//! The bots are those of the settings. Rows of any other bot lie between those in the index, whatever stands there: a
+//! name that nobody knows, a BLOB, text that is no UTF-8. They are strangers, and are taken as they come.
 //!
 //! Left alone: a row that is claimed here may be changed by somebody before its result is written. Its lease then no
 //! longer fits, the result changes nothing, and the row is due again by itself.
@@ -10,10 +13,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::file::{Identity, connect};
+use super::hands::Hands;
 use super::rows::{COLUMNS, Claimed, claimed};
 use super::{QueueError, check_identity};
 use crate::clock::Timestamp;
@@ -27,8 +30,28 @@ pub struct Claims {
     seen_version: Option<i64>,
 }
 
-/// The bots that have pending rows, and when the next of each is due.
-pub type Due = Vec<(String, Timestamp)>;
+/// What waits to be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// The known bots that have pending rows, and when the next of each is due.
+    pub bots: Vec<(String, Timestamp)>,
+    /// Whether there are pending rows of bots that nobody knows.
+    pub strangers: bool,
+}
+
+impl Due {
+    /// Nothing is pending.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bots.is_empty() && !self.strangers
+    }
+
+    /// Whether something may be taken now.
+    #[must_use]
+    pub fn is_now(&self, now: Timestamp) -> bool {
+        self.strangers || self.bots.iter().any(|(_, at)| *at <= now)
+    }
+}
 
 impl Claims {
     pub(super) async fn connect(path: &Path, identity: Identity) -> Result<Self, QueueError> {
@@ -47,17 +70,17 @@ impl Claims {
         Ok(self.seen_version.replace(version) != Some(version))
     }
 
-    /// The bots with pending rows, each with the earliest moment that one of them is due.
+    /// Which of these bots have pending rows and when the next is due, and whether any other bot has some. The names
+    /// must be sorted.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
-    pub async fn next_due(&mut self, now: Timestamp) -> Result<Due, QueueError> {
-        let due = next_due(&mut self.connection, now).await;
+    pub async fn next_due(&mut self, bots: &[&str], now: Timestamp) -> Result<Due, QueueError> {
+        let due = next_due(&mut self.connection, bots, now).await;
         self.usable(due).await
     }
 
-    /// Up to `limit` rows of this bot that are due, by priority, then by age, without the `hands_full` rows that
-    /// `in_hand` knows.
+    /// Up to `limit` rows of this bot that are due, by priority, then by age, and not in hand.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
@@ -66,27 +89,26 @@ impl Claims {
         bot: &str,
         limit: usize,
         now: Timestamp,
-        in_hand: impl Fn(i64) -> bool,
-        hands_full: usize,
+        hands: &Hands,
     ) -> Result<Vec<Claimed>, QueueError> {
-        let basket = Basket::new(limit, now, in_hand, hands_full);
+        let basket = Basket { rows: Vec::new(), limit, now, hands };
         let rows = due_rows(&mut self.connection, bot, basket).await;
         self.usable(rows).await
     }
 
-    /// Up to `limit` rows whose bot is not even text.
+    /// Up to `limit` rows of none of these bots, whose names must be sorted.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
-    pub async fn claim_nobodys(
+    pub async fn claim_strangers(
         &mut self,
+        bots: &[&str],
         limit: usize,
         now: Timestamp,
-        in_hand: impl Fn(i64) -> bool,
-        hands_full: usize,
+        hands: &Hands,
     ) -> Result<Vec<Claimed>, QueueError> {
-        let basket = Basket::new(limit, now, in_hand, hands_full);
-        let rows = nobodys_rows(&mut self.connection, basket).await;
+        let basket = Basket { rows: Vec::new(), limit, now, hands };
+        let rows = strangers_rows(&mut self.connection, bots, basket).await;
         self.usable(rows).await
     }
 
@@ -106,36 +128,60 @@ impl Claims {
     }
 }
 
-/// Rows due later than that were never told so by the daemon: absurd, or of a clock that was wrong. They are due now.
+/// Rows due later than that were never told so by the daemon ([`crate::decide`] waits less): absurd, or of a clock
+/// that was wrong. They are due now.
 const FARTHEST: Duration = Duration::from_hours(30 * 24);
 /// Beyond the schema's clamp stands only what went around it: text, a BLOB, an endless number.
 const HIGHEST_PRIORITY: f64 = 1000.0;
 
-async fn next_due(connection: &mut SqliteConnection, now: Timestamp) -> Result<Due, sqlx::Error> {
-    let mut due = Due::new();
-    let mut last = String::new();
-    while let Some(bot) = next_bot(connection, &last).await? {
-        let earliest = earliest(connection, &bot, now).await?;
-        due.push((bot.clone(), earliest));
-        last = bot;
+async fn next_due(connection: &mut SqliteConnection, bots: &[&str], now: Timestamp) -> Result<Due, sqlx::Error> {
+    let mut due = Due::default();
+    for bot in bots {
+        if let Some(at) = earliest(connection, bot, now).await? {
+            due.bots.push(((*bot).to_owned(), at));
+        }
+    }
+    for gap in gaps(bots) {
+        due.strangers = due.strangers || !gap.places(connection, 1).await?.is_empty();
     }
     Ok(due)
 }
 
-/// BLOBs sort after every text: bots that are none end the walk.
-async fn next_bot(connection: &mut SqliteConnection, after: &str) -> Result<Option<String>, sqlx::Error> {
-    let bot: Option<Vec<u8>> = sqlx::query_scalar(
-        "SELECT CAST(bot AS BLOB) FROM sessions WHERE state = 'pending' AND bot > ?1 AND bot < X'' ORDER BY bot LIMIT 1",
-    )
-    .bind(after)
-    .fetch_optional(connection)
-    .await?;
-    // Text that is no UTF-8 would not be found again by its own name; nothing sorts after the last character.
-    Ok(bot.map(|bytes| String::from_utf8(bytes).unwrap_or_else(|_| char::MAX.to_string())))
+/// What lies between two known bots in the index.
+struct Gap<'a> {
+    above: Option<&'a str>,
+    below: Option<&'a str>,
 }
 
-async fn earliest(connection: &mut SqliteConnection, bot: &str, now: Timestamp) -> Result<Timestamp, sqlx::Error> {
-    let mut earliest = now.after(FARTHEST);
+fn gaps<'a>(bots: &'a [&'a str]) -> impl Iterator<Item = Gap<'a>> {
+    let above = std::iter::once(None).chain(bots.iter().map(|bot| Some(*bot)));
+    let below = bots.iter().map(|bot| Some(*bot)).chain(std::iter::once(None));
+    above.zip(below).map(|(above, below)| Gap { above, below })
+}
+
+impl Gap<'_> {
+    async fn places(&self, connection: &mut SqliteConnection, limit: i64) -> Result<Vec<i64>, sqlx::Error> {
+        let which = match (self.above, self.below) {
+            (None, None) => "1",
+            (Some(_), None) => "bot > ?1",
+            (None, Some(_)) => "bot < ?2",
+            (Some(_), Some(_)) => "bot > ?1 AND bot < ?2",
+        };
+        let sql = format!("SELECT rowid FROM sessions WHERE state = 'pending' AND {which} ORDER BY bot LIMIT ?3");
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+        query.bind(self.above).bind(self.below).bind(limit).fetch_all(connection).await
+    }
+}
+
+async fn earliest(
+    connection: &mut SqliteConnection,
+    bot: &str,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let mut earliest: Option<Timestamp> = None;
+    if !places(connection, BENT, bot, HIGHEST_PRIORITY, "", 1).await?.is_empty() {
+        earliest = Some(now);
+    }
     for priority in levels(connection, bot).await? {
         let ends: (Option<Vec<u8>>, Option<Vec<u8>>) = sqlx::query_as(
             "SELECT (SELECT CAST(MIN(next_poll_at) AS BLOB) FROM sessions \
@@ -147,9 +193,10 @@ async fn earliest(connection: &mut SqliteConnection, bot: &str, now: Timestamp) 
         .bind(priority)
         .fetch_one(&mut *connection)
         .await?;
-        let first = ends.0.as_deref().and_then(moment);
+        let first = ends.0.as_deref().and_then(moment).unwrap_or(now);
         let absurd = ends.1.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > now.after(FARTHEST)));
-        earliest = earliest.min(if absurd { now } else { first.unwrap_or(now) });
+        let at = if absurd { now } else { first };
+        earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
     }
     Ok(earliest)
 }
@@ -188,8 +235,8 @@ pub(super) async fn count_due(
     most: i64,
 ) -> Result<i64, sqlx::Error> {
     let mut count = 0;
-    let mut last = String::new();
-    while let Some(bot) = next_bot(connection, &last).await? {
+    let mut last = None;
+    while let Some(bot) = next_bot(connection, last.as_deref()).await? {
         for priority in levels(connection, &bot).await? {
             let due: i64 = sqlx::query_scalar(
                 "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 \
@@ -203,82 +250,114 @@ pub(super) async fn count_due(
             .await?;
             count += due;
         }
-        last = bot;
+        last = Some(bot);
     }
     Ok(count)
 }
 
+/// Text that is no UTF-8 cannot be found again by its own name; it is nobody's, and ends the walk.
+async fn next_bot(connection: &mut SqliteConnection, after: Option<&str>) -> Result<Option<String>, sqlx::Error> {
+    let bot: Option<Vec<u8>> = sqlx::query_scalar(
+        "SELECT CAST(bot AS BLOB) FROM sessions WHERE state = 'pending' AND bot >= ?1 AND bot IS NOT ?2 AND bot < X'' \
+         ORDER BY bot LIMIT 1",
+    )
+    .bind(after.unwrap_or(""))
+    .bind(after)
+    .fetch_optional(connection)
+    .await?;
+    Ok(bot.and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
 /// What a claim collects.
-struct Basket<F> {
+struct Basket<'a> {
     rows: Vec<Claimed>,
     limit: usize,
     now: Timestamp,
-    in_hand: F,
-    /// Rows to look at: as many as are wanted, and as many as may be in hand already.
-    window: i64,
+    hands: &'a Hands,
 }
 
-impl<F: Fn(i64) -> bool> Basket<F> {
-    fn new(limit: usize, now: Timestamp, in_hand: F, hands_full: usize) -> Self {
-        let window = i64::try_from(limit + hands_full).unwrap_or(i64::MAX);
-        Self { rows: Vec::new(), limit, now, in_hand, window }
+impl Basket<'_> {
+    /// Rows to look at: as many as are wanted, and as many as may be in hand already.
+    fn window(&self) -> i64 {
+        i64::try_from(self.limit + self.hands.full()).unwrap_or(i64::MAX)
     }
 
     fn is_full(&self) -> bool {
         self.rows.len() >= self.limit
     }
 
-    fn fill(&mut self, rows: &[SqliteRow]) -> Result<(), sqlx::Error> {
-        for row in rows {
-            if !self.is_full() && !(self.in_hand)(row.try_get("rowid")?) {
-                self.rows.push(claimed(row, self.now)?);
+    async fn fill(&mut self, connection: &mut SqliteConnection, places: Vec<i64>) -> Result<(), sqlx::Error> {
+        let sql = format!("SELECT {COLUMNS} FROM sessions WHERE rowid = ?1 AND state = 'pending'");
+        for place in places {
+            if self.is_full() {
+                break;
+            }
+            if self.hands.keep_off(place) {
+                continue;
+            }
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql.clone()));
+            // It may be gone since the walk.
+            if let Some(row) = query.bind(place).fetch_optional(&mut *connection).await? {
+                let claimed = claimed(&row, self.now)?;
+                if !self.hands.work_on(&claimed) {
+                    self.rows.push(claimed);
+                }
             }
         }
         Ok(())
     }
 }
 
-async fn due_rows<F: Fn(i64) -> bool>(
+/// Rows whose priority went around the schema.
+const BENT: &str = "bot = ?1 AND priority > ?2 AND ?3 IS NOT NULL";
+
+async fn due_rows(
     connection: &mut SqliteConnection,
     bot: &str,
-    mut basket: Basket<F>,
+    mut basket: Basket<'_>,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let now = basket.now.to_string();
     let far = basket.now.after(FARTHEST).to_string();
-    let bent = "bot = ?1 AND priority > ?2 AND ?3 <> ''";
-    basket.fill(&select(connection, bent, bot, HIGHEST_PRIORITY, &now, basket.window).await?)?;
+    let bent = places(connection, BENT, bot, HIGHEST_PRIORITY, &now, basket.window()).await?;
+    basket.fill(connection, bent).await?;
     for priority in levels(connection, bot).await? {
         for (which, bound) in [("next_poll_at <= ?3", &now), ("next_poll_at > ?3", &far)] {
             if !basket.is_full() {
                 let which = format!("bot = ?1 AND priority = ?2 AND {which}");
-                basket.fill(&select(connection, &which, bot, priority, bound, basket.window).await?)?;
+                let due = places(connection, &which, bot, priority, bound, basket.window()).await?;
+                basket.fill(connection, due).await?;
             }
         }
     }
     Ok(basket.rows)
 }
 
-async fn select(
+/// Where rows are that are pending and like this, by priority and age; by the index alone.
+async fn places(
     connection: &mut SqliteConnection,
     which: &str,
     bot: &str,
     priority: f64,
     bound: &str,
     limit: i64,
-) -> Result<Vec<SqliteRow>, sqlx::Error> {
+) -> Result<Vec<i64>, sqlx::Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM sessions WHERE state = 'pending' AND {which} ORDER BY bot, priority, next_poll_at LIMIT ?4"
+        "SELECT rowid FROM sessions WHERE state = 'pending' AND {which} ORDER BY bot, priority, next_poll_at LIMIT ?4"
     );
-    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await
+    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+    query.bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await
 }
 
-/// Rows whose bot is not even text: nobody's, so that they are looked for apart.
-async fn nobodys_rows<F: Fn(i64) -> bool>(
+async fn strangers_rows(
     connection: &mut SqliteConnection,
-    mut basket: Basket<F>,
+    bots: &[&str],
+    mut basket: Basket<'_>,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
-    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE state = 'pending' AND bot >= X'' ORDER BY bot LIMIT ?1");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(basket.window).fetch_all(connection).await?;
-    basket.fill(&rows)?;
+    for gap in gaps(bots) {
+        if !basket.is_full() {
+            let places = gap.places(connection, basket.window()).await?;
+            basket.fill(connection, places).await?;
+        }
+    }
     Ok(basket.rows)
 }

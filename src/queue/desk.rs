@@ -232,6 +232,15 @@ impl Desk {
         self.read("SELECT session_id, at, kind, detail FROM events WHERE session_id = ?1 ORDER BY id", &[id]).await
     }
 
+    /// Whether a row's history has an event of this kind.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn has_event(&self, id: &str, kind: &str) -> Result<bool, QueueError> {
+        let sql = "SELECT 1 AS it FROM events WHERE session_id = ?1 AND kind = ?2 LIMIT 1";
+        Ok(!self.read(sql, &[id, kind]).await?.is_empty())
+    }
+
     /// What of a session is known to be in the bucket, with what the daemon alone keeps.
     ///
     /// # Errors

@@ -7,9 +7,10 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::QueueError;
-use crate::clock::Timestamp;
+use crate::clock::Clock;
 
 /// The right to be this queue's daemon, for as long as it lives.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl RunLock {
     ///
     /// # Errors
     /// [`QueueError::Held`] naming the holder; [`QueueError::NotUsable`] if the lock file cannot be had.
-    pub fn take(path: &Path, now: Timestamp) -> Result<Self, QueueError> {
+    pub async fn take(path: &Path, clock: &dyn Clock) -> Result<Self, QueueError> {
         let cannot =
             |error: std::io::Error| QueueError::not_usable(path, format!("its lock file cannot be used: {error}"));
         let mut file = fs::OpenOptions::new()
@@ -33,18 +34,23 @@ impl RunLock {
             .mode(0o660)
             .open(lock_path(path))
             .map_err(cannot)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = holder_in(&mut file).unwrap_or_else(|| "it has not written its name yet".into());
-                return Err(QueueError::Held { path: path.to_owned(), holder });
+        let mut tries = 0;
+        while let Err(error) = file.try_lock() {
+            match error {
+                TryLockError::WouldBlock if tries < TRIES => clock.sleep(BETWEEN_TRIES).await,
+                TryLockError::WouldBlock => {
+                    let holder = holder_in(&mut file).unwrap_or_else(|| "it has not written its name yet".into());
+                    return Err(QueueError::Held { path: path.to_owned(), holder });
+                }
+                TryLockError::Error(error) => return Err(cannot(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+            tries += 1;
         }
         // For the group whatever the umask: a daemon that root tried by hand must not lock the service out. Where the
         // file is somebody else's, its modes are theirs as well.
         let _ = file.set_permissions(fs::Permissions::from_mode(0o660));
         file.set_len(0).map_err(cannot)?;
+        let now = clock.now();
         let text = format!("pid {} since {now}, version {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
         file.write_all(text.as_bytes()).map_err(cannot)?;
         Ok(Self { file })
@@ -58,13 +64,19 @@ impl Drop for RunLock {
     }
 }
 
-/// Who holds the queue, as far as one can tell without disturbing a daemon that is just starting: the lock file's
-/// text, if the process that it names is alive.
+/// Whoever looks who holds the queue has the lock for a moment: a daemon that starts just then tries again.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
+/// Who holds the queue, if a daemon does. The lock tells, not what the file says: that may be left from a daemon that
+/// was killed, and its process id may be another process's by now.
 #[must_use]
 pub fn holder(path: &Path) -> Option<String> {
-    let text = holder_in(&mut File::open(lock_path(path)).ok()?)?;
-    let pid = text.strip_prefix("pid ")?.split(' ').next()?;
-    Path::new("/proc").join(pid).exists().then_some(text)
+    let mut file = File::open(lock_path(path)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => holder_in(&mut file),
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
 }
 
 fn holder_in(file: &mut File) -> Option<String> {

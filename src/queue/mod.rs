@@ -16,6 +16,7 @@
 pub mod claim;
 pub mod desk;
 pub mod file;
+pub mod hands;
 pub mod lock;
 pub mod rows;
 mod sql;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub use claim::{Claims, Due};
 pub use desk::Desk;
+pub use hands::Hands;
 pub use lock::RunLock;
 pub use rows::{Claimed, Lease, Row};
 pub use writer::{Applied, Write, Writer};
@@ -119,7 +121,7 @@ impl Queue {
     /// [`QueueError::Held`] and [`QueueError::NotUsable`], with what to do.
     pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
         file::create_folder(path)?;
-        let lock = RunLock::take(path, clock.now())?;
+        let lock = RunLock::take(path, &*clock).await?;
         file::create_if_missing(path).await?;
         let identity = file::migrate(path).await?;
         let writer = Writer::start(path, identity, clock).await?;

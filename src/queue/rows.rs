@@ -88,8 +88,25 @@ pub struct Row {
 /// The columns that [`claimed`] reads. Lengths are bounded in SQL, so that a bent row cannot fill the memory.
 pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB) AS session_id, \
     CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, \
-    typeof(session_id) = 'text' AND length(session_id) <= 128 AND typeof(bot) = 'text' \
-    AND typeof(lease_token) = 'text' AND priority BETWEEN -1000 AND 1000 AND priority = CAST(priority AS INTEGER) AS sound, \
+    CASE \
+    WHEN typeof(session_id) <> 'text' THEN 'session_id must be text' \
+    WHEN length(CAST(session_id AS BLOB)) NOT BETWEEN 1 AND 128 OR length(CAST(session_id AS BLOB)) <> length(session_id) \
+        THEN 'session_id must be 1 to 128 characters, each one of A-Z a-z 0-9 _ - .' \
+    WHEN typeof(bot) <> 'text' OR length(bot) NOT BETWEEN 1 AND 128 THEN 'bot must be text of 1 to 128 characters' \
+    WHEN typeof(priority) <> 'integer' THEN 'priority must be a whole number' \
+    WHEN typeof(call_ended_at) NOT IN ('text', 'null') OR length(call_ended_at) > 100 \
+        THEN 'call_ended_at must be text like 2026-11-23T08:15:00Z, or NULL' \
+    WHEN typeof(metadata) NOT IN ('text', 'null') OR length(metadata) > 1000000 \
+        THEN 'metadata must be text holding a JSON object of at most 1,000,000 characters, or NULL' \
+    WHEN typeof(enqueued_at) <> 'text' OR enqueued_at NOT GLOB '????-??-??T??:??:??.???Z' \
+        THEN 'enqueued_at must be UTC text like 2026-11-23T08:15:00.000Z' \
+    WHEN typeof(next_poll_at) <> 'text' OR next_poll_at NOT GLOB '????-??-??T??:??:??.???Z' \
+        THEN 'next_poll_at must be UTC text like 2026-11-23T08:15:00.000Z' \
+    WHEN typeof(polls) <> 'integer' OR typeof(failures) <> 'integer' OR polls < 0 OR failures < 0 \
+        THEN 'polls and failures are counts, written by the daemon' \
+    WHEN typeof(kore_status) NOT IN ('text', 'null') OR typeof(last_error) NOT IN ('text', 'null') \
+        OR length(last_error) > 1000 THEN 'kore_status and last_error are text, written by the daemon' \
+    END AS fault, \
     CAST(substr(call_ended_at, 1, 200) AS BLOB) AS call_ended_at, \
     CAST(substr(metadata, 1, 1000001) AS BLOB) AS metadata, CAST(substr(enqueued_at, 1, 40) AS BLOB) AS enqueued_at, \
     CAST(substr(kore_status, 1, 200) AS BLOB) AS kore_status, CAST(substr(next_poll_at, 1, 40) AS BLOB) AS next_poll_at, \
@@ -122,8 +139,8 @@ fn read(
     bot: &str,
     now: Timestamp,
 ) -> Result<Result<Row, String>, sqlx::Error> {
-    if !row.try_get::<bool, _>("sound")? {
-        return Ok(Err("session_id and bot must be text, and priority a whole number".into()));
+    if let Some(fault) = text(row, "fault")? {
+        return Ok(Err(fault));
     }
     let session_id = match SessionId::parse(id) {
         Ok(session_id) => session_id,
@@ -166,11 +183,17 @@ fn history(row: &SqliteRow, session_id: &SessionId, now: Timestamp) -> Result<Hi
     })
 }
 
+/// Of what is said of a row that is none.
+const LONGEST_REASON: usize = 300;
+
 fn metadata(text: Option<String>) -> Result<Option<serde_json::Map<String, serde_json::Value>>, String> {
     let Some(text) = text else { return Ok(None) };
     match serde_json::from_str(&text) {
         Ok(object) => Ok(Some(object)),
-        Err(error) => Err(format!("metadata is not a JSON object: {error}")),
+        // The error may quote the text.
+        Err(error) => {
+            Err(format!("metadata is not a JSON object: {error}").escape_debug().take(LONGEST_REASON).collect())
+        }
     }
 }
 

@@ -214,13 +214,20 @@ impl Writer {
     pub(super) async fn start(path: &Path, identity: Identity, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
         let mut connection = connect(path).await?;
         let run = format!("{:032x}", rand::random::<u128>());
-        take_over(&mut connection, &run, clock.now()).await.map_err(|error| QueueError::from_sqlx(path, &error))?;
+        let taken = take_over(&mut connection, &run, clock.now()).await;
+        let has_taken_over = match taken.map_err(|error| QueueError::from_sqlx(path, &error)) {
+            Ok(()) => true,
+            // Polling need not wait for a program that holds the lock; the first batch will.
+            Err(QueueError::Busy(_)) => false,
+            Err(error) => return Err(error),
+        };
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (health, observed) = watch::channel(Health::Fine);
         let scribe = Scribe {
             path: path.to_owned(),
             identity,
-            connection: Some(connection),
+            connection: has_taken_over.then_some(connection),
+            has_taken_over,
             run: run.clone(),
             batch: 0,
             clock,
@@ -281,6 +288,7 @@ struct Scribe {
     identity: Identity,
     connection: Option<SqliteConnection>,
     run: String,
+    has_taken_over: bool,
     batch: i64,
     clock: Arc<dyn Clock>,
     health: watch::Sender<Health>,
@@ -334,6 +342,11 @@ impl Scribe {
             Some(connection) => connection,
             None => connect(&self.path).await?,
         };
+        if !self.has_taken_over {
+            let taken = take_over(&mut connection, &self.run, self.clock.now()).await;
+            taken.map_err(|error| QueueError::from_sqlx(&path, &error))?;
+            self.has_taken_over = true;
+        }
         // The connection is put back only when everything went well.
         let applied =
             self.transact(&mut connection, jobs).await.map_err(|error| QueueError::from_sqlx(&path, &error))?;

@@ -1,0 +1,82 @@
+//! What is in hand: rows that are being worked on or whose result waits for the writer, and rows that are left alone.
+//!
+//! A row is known by its place in the table and by its session: whoever replaces a row, or deletes and inserts it
+//! again, makes another row of the same session, which waits until the hands are off the first. So a session is never
+//! copied by two tasks at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::rows::Claimed;
+
+/// Rows that are not to be claimed.
+#[derive(Debug, Default)]
+pub struct Hands {
+    rows: HashMap<i64, Arc<Claimed>>,
+    sessions: HashSet<String>,
+    /// Until when, on the monotonic clock.
+    shunned: HashMap<i64, Duration>,
+}
+
+impl Hands {
+    /// Takes a row.
+    pub fn take(&mut self, claimed: Arc<Claimed>) {
+        self.sessions.insert(claimed.lease().label().to_owned());
+        self.rows.insert(claimed.lease().row(), claimed);
+    }
+
+    /// Takes the hands off a row.
+    pub fn release(&mut self, row: i64) -> Option<Arc<Claimed>> {
+        let claimed = self.rows.remove(&row)?;
+        self.sessions.remove(claimed.lease().label());
+        Some(claimed)
+    }
+
+    /// A row in hand.
+    #[must_use]
+    pub fn get(&self, row: i64) -> Option<&Arc<Claimed>> {
+        self.rows.get(&row)
+    }
+
+    /// Leaves a row alone until then.
+    pub fn shun(&mut self, row: i64, until: Duration) {
+        self.shunned.insert(row, until);
+    }
+
+    /// Forgets whom to leave alone once the time has come.
+    pub fn forgive(&mut self, now: Duration) {
+        self.shunned.retain(|_, until| *until > now);
+    }
+
+    /// Until the first row that is left alone may be taken again.
+    #[must_use]
+    pub fn forgives_in(&self, now: Duration) -> Option<Duration> {
+        self.shunned.values().min().map(|until| until.saturating_sub(now))
+    }
+
+    /// Rows in hand.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Nothing is in hand.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn keep_off(&self, row: i64) -> bool {
+        self.rows.contains_key(&row) || self.shunned.contains_key(&row)
+    }
+
+    pub(super) fn work_on(&self, claimed: &Claimed) -> bool {
+        self.sessions.contains(claimed.lease().label())
+    }
+
+    /// How many rows a claim may meet in vain.
+    pub(super) fn full(&self) -> usize {
+        self.rows.len() + self.shunned.len()
+    }
+}
