@@ -36,6 +36,11 @@ use crate::worker::{Ended, Vitals, Worker};
 /// bucket's own rule for incomplete uploads clears up.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the last notes may take to be written once the daemon is stopping.
+const LAST_NOTES: Duration = Duration::from_secs(2);
+/// The number of no upload: those of the ledger are made from the time, and above it.
+const NO_UPLOAD: i64 = -1;
+
 /// A daemon that is ready to run.
 #[derive(Debug)]
 pub struct App {
@@ -113,7 +118,8 @@ impl App {
     pub async fn run(mut self) -> anyhow::Result<Ended> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), bots = self.journeys.bots.len(), "ready");
         let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("archiving")]);
-        let sweep = tokio::spawn(sweep(self.journeys.clone(), Arc::clone(&self.desk), self.writer.clone()));
+        recall_uploads(&self.journeys, &self.desk, self.writer.run()).await;
+        let sweep = tokio::spawn(sweep(self.journeys.clone()));
         let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
         let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
         let mut health = self.writer.health();
@@ -128,6 +134,7 @@ impl App {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         if ended.is_ok() {
             self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
+            self.flush().await;
         }
         self.shutdown.hard.cancel();
         for task in [sweep, watchdog, wal] {
@@ -135,6 +142,20 @@ impl App {
         }
         tracing::info!("stopped");
         ended
+    }
+}
+
+impl App {
+    /// Waits until everything that was handed to the writer is written: it keeps the order, so a write that changes
+    /// nothing comes last.
+    async fn flush(&self) {
+        let last = self.writer.submit(Write::UploadEnded { id: NO_UPLOAD });
+        tokio::select! {
+            _ = last => {}
+            () = self.journeys.clock.sleep(LAST_NOTES) => {
+                tracing::warn!("the queue cannot be written to; what was noted last is found out again after the next start");
+            }
+        }
     }
 }
 
@@ -208,32 +229,35 @@ async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys) -> an
     }
 }
 
-/// Aborts the uploads that earlier runs left; what cannot be reached now is tried again.
-async fn sweep(journeys: Journeys, desk: Arc<Desk>, writer: Writer) {
+/// Aborts the uploads that lead nowhere: those of earlier runs, and those whose abortion failed. What cannot be reached
+/// now is tried again.
+async fn sweep(journeys: Journeys) {
     let patience =
         Backoff::new(Duration::from_secs(10), 2.0, Duration::from_mins(15)).expect("the constants make sense");
-    for step in 0.. {
-        let left = match desk.left_uploads(writer.run()).await {
-            Ok(left) => left,
-            Err(error) => {
-                tracing::warn!(%error, "cannot see whether earlier runs left uploads");
-                Vec::new()
-            }
-        };
-        let mut failed = 0;
-        for upload in left.iter().filter_map(|record| left_upload(record, &journeys.bucket)) {
-            match journeys.archive.sweep(&upload).await {
-                Ok(()) => tracing::info!(key = %upload.key, "aborted an upload that an earlier run left"),
-                Err(error) => {
-                    failed += 1;
-                    tracing::warn!(key = %upload.key, %error, "an upload that an earlier run left cannot be aborted; trying again later");
-                }
+    let mut step = 0;
+    loop {
+        if journeys.archive.sweep().await == 0 {
+            step = 0;
+            journeys.archive.until_left().await;
+        } else {
+            tokio::select! {
+                () = journeys.archive.until_left() => {}
+                () = journeys.clock.sleep(patience.wait(step)) => step += 1,
             }
         }
-        if failed == 0 {
-            return;
+    }
+}
+
+/// Tells the archive what earlier runs left, before this one begins uploads of its own.
+pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
+    match desk.left_uploads(run).await {
+        Ok(left) => left
+            .iter()
+            .filter_map(|record| left_upload(record, &journeys.bucket))
+            .for_each(|upload| journeys.archive.leave(upload)),
+        Err(error) => {
+            tracing::warn!(%error, "cannot see whether earlier runs left uploads; the next start looks again");
         }
-        journeys.clock.sleep(patience.wait(step)).await;
     }
 }
 
@@ -279,7 +303,7 @@ async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
 
 /// The ledger of uploads, kept in the queue.
 #[derive(Debug)]
-struct QueueLedger {
+pub struct QueueLedger {
     bucket: String,
     writer: Writer,
     clock: Arc<dyn Clock>,
@@ -287,7 +311,9 @@ struct QueueLedger {
 }
 
 impl QueueLedger {
-    fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
+    /// A ledger of this bucket's uploads, behind this writer.
+    #[must_use]
+    pub fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
         // Above what any earlier run has used, as long as the clock is not set back by more than it ran.
         let first = clock.now().as_millis().saturating_mul(1000);
         Self { bucket, writer, clock, next: AtomicI64::new(first) }

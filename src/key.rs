@@ -218,8 +218,7 @@ const LONGEST_EXTENSION: usize = 16;
 #[must_use]
 pub fn safe_name(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
-    // Nobody reads more than that, and strangers may send megabytes.
-    let mut safe: String = name.chars().take(4 * LONGEST_NAME).map(plain).collect();
+    let mut safe: String = name.chars().map(plain).collect();
     if safe.is_empty() {
         "recording".clone_into(&mut safe);
     }
@@ -260,16 +259,25 @@ pub struct Named<'a> {
 }
 
 /// The names of a session's files, one for each input in order. Where two would be called the same, each of them is
-/// lengthened by `-` and 8 hex digits of the SHA-256 of its URL's path.
+/// lengthened by `-` and 8 hex digits of the SHA-256 of its URL's path; and so is a third that is called by chance what
+/// one of them became.
 #[must_use]
 pub fn distinct_names(files: &[Named<'_>]) -> Vec<String> {
-    let mut count: BTreeMap<String, usize> = BTreeMap::new();
-    for file in files {
-        *count.entry(safe_name(file.name)).or_default() += 1;
+    let plain: Vec<String> = files.iter().map(|file| safe_name(file.name)).collect();
+    let mut names = plain.clone();
+    loop {
+        let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+        names.iter().for_each(|name| *count.entry(name).or_default() += 1);
+        let is_shared: Vec<bool> = names.iter().map(|name| count[name.as_str()] > 1).collect();
+        let mut changed = false;
+        for (index, _) in is_shared.iter().enumerate().filter(|(_, shared)| **shared) {
+            let lengthened = fitted(&plain[index], &format!("-{}", files[index].path.short()));
+            changed |= names[index] != lengthened;
+            names[index] = lengthened;
+        }
+        // Each name is lengthened once at most, so this ends.
+        if !changed {
+            return names;
+        }
     }
-    let lengthened = |file: &Named<'_>| {
-        let name = safe_name(file.name);
-        if count[&name] > 1 { fitted(&name, &format!("-{}", file.path.short())) } else { name }
-    };
-    files.iter().map(lengthened).collect()
 }

@@ -110,6 +110,60 @@ pub struct Intake {
     ended: bool,
 }
 
+/// A body that came to its end.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What was counted.
+    pub receipt: Receipt,
+    /// What it is.
+    pub inspection: Inspection,
+    /// Whether HTTP marked the end; if not, it may have been cut there.
+    pub ending: Ending,
+}
+
+/// The pieces of one part. Each piece keeps the whole buffer alive that its connection was read into, which for a
+/// source that trickles is many times as large as what came: small ones are copied together.
+#[derive(Default)]
+struct Gathering {
+    segments: Segments,
+    small: Vec<u8>,
+}
+
+impl Gathering {
+    /// Pieces below this are copied: 32 KiB, what a source that is in any hurry sends at once.
+    const SMALL: usize = 32 * 1024;
+    /// In blocks of about this size.
+    const BLOCK: usize = 256 * 1024;
+
+    fn len(&self) -> u64 {
+        self.segments.len() + self.small.len() as u64
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if piece.len() >= Self::SMALL {
+            self.settle();
+            self.segments.push(piece);
+            return;
+        }
+        self.small.extend_from_slice(&piece);
+        if self.small.len() >= Self::BLOCK {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        if !self.small.is_empty() {
+            self.segments.push(Bytes::copy_from_slice(&self.small));
+            self.small.clear();
+        }
+    }
+
+    fn finish(mut self) -> Segments {
+        self.settle();
+        self.segments
+    }
+}
+
 /// S3's limit.
 const MOST_PARTS: u64 = 10_000;
 
@@ -130,7 +184,7 @@ impl Intake {
     #[expect(clippy::missing_panics_doc, reason = "a length that is less than that of bytes in memory is a usize")]
     pub async fn portion(&mut self) -> Result<Portion, FetchError> {
         let room = self.memory.take(self.expected()).await;
-        let mut segments = Segments::default();
+        let mut segments = Gathering::default();
         while let Some(mut bytes) = self.next().await? {
             let free = self.part_size - segments.len();
             if bytes.len() as u64 > free {
@@ -144,7 +198,8 @@ impl Intake {
                 break;
             }
         }
-        let is_last = !self.has_more().await?;
+        let segments = segments.finish();
+        let is_last = self.ends_with(segments.len()).await?;
         let checksums = Checksums::of(segments.iter().map(AsRef::as_ref));
         segments.iter().for_each(|segment| {
             self.tally.update(segment);
@@ -179,9 +234,9 @@ impl Intake {
 
     /// What was read, and what it is.
     #[must_use]
-    pub fn finish(self) -> (Receipt, Inspection) {
+    pub fn finish(self) -> Arrival {
         let ending = if self.download.end_is_marked { Ending::Marked } else { Ending::Unmarked };
-        (self.tally.receipt(), self.inspector.finish(ending))
+        Arrival { receipt: self.tally.receipt(), inspection: self.inspector.finish(ending), ending }
     }
 
     /// How much the next part will hold at most.
@@ -190,11 +245,16 @@ impl Intake {
         left.unwrap_or(self.part_size).min(self.part_size)
     }
 
-    async fn has_more(&mut self) -> Result<bool, FetchError> {
+    /// Whether the body ends with the part that is in hand. Where its length is known this waits for no further byte:
+    /// a source that stalls at the edge of a part must not keep that part from the bucket.
+    async fn ends_with(&mut self, in_hand: u64) -> Result<bool, FetchError> {
+        if self.download.length.is_some_and(|length| self.tally.bytes() + in_hand < length) {
+            return Ok(false);
+        }
         while self.ahead.is_none() && !self.ended {
             self.ahead = self.next().await?.filter(|bytes| !bytes.is_empty());
         }
-        Ok(self.ahead.is_some())
+        Ok(self.ahead.is_none())
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {

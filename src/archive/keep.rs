@@ -7,12 +7,12 @@
 //! bytes is adopted, which for a large one means reading the source without sending anything.
 
 use super::store::{Label, ObjectHead};
-use super::{Archive, CopyError};
+use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
-use crate::media::{Doubt, Inspection};
+use crate::media::{Doubt, Ending, Inspection};
 use crate::receipt::{Comparison, Receipt, Sha256, Verified};
 use crate::source::{SignedUrl, Vendor};
-use crate::transfer::{Intake, Portion};
+use crate::transfer::{Arrival, Intake, Portion};
 
 /// A file to keep.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct FileJob<'a> {
     pub session_id: &'a str,
     /// `bot` of its metadata.
     pub bot: &'a str,
-    /// Whether text or nothing is archived, as suspect, because it came often enough.
+    /// Whether text, nothing, or what may be cut is archived, as suspect, because it came often enough.
     pub accepts_odd: bool,
 }
 
@@ -104,9 +104,11 @@ impl Archive {
 
     /// All of it is in hand.
     async fn keep_small(&self, job: &FileJob<'_>, intake: Intake, body: Portion) -> Result<Kept, CopyError> {
-        let (receipt, inspection) = intake.finish();
-        let mut target = job.target(&inspection, None)?;
+        let arrival = intake.finish();
+        let mut target = job.target(&arrival, None)?;
+        let Arrival { receipt, inspection, .. } = arrival;
         let label = job.label(inspection.content_type, Some(&receipt));
+        let mut refused = None;
         // The key itself, and the one beside it; each once more, for somebody who was faster.
         for _ in 0..4 {
             let key = self.key(job, target)?;
@@ -115,14 +117,18 @@ impl Archive {
                 Kept { key, verified, inspection, adopted, beside: target.beside.is_some() }
             };
             match self.unless_stopped(self.store.head(&key)).await? {
-                None => {
-                    if let Some(verified) = self.put(&key, &label, body.segments.clone(), &receipt).await? {
-                        return Ok(kept(verified, false));
-                    }
-                }
+                None if refused.as_ref() == Some(&key) => return Err(neither(&key)),
+                None => match self.put(&key, &label, body.segments.clone(), &receipt).await? {
+                    Some(verified) => return Ok(kept(verified, false)),
+                    None => refused = Some(key),
+                },
                 Some(head) => match self.compare(&key, &receipt, &head).await? {
                     Comparison::Same(verified) => return Ok(kept(verified, true)),
-                    Comparison::Different(_) | Comparison::Unknown => target.beside = Some(receipt.sha256),
+                    Comparison::Unknown => return Err(taken(&key)),
+                    Comparison::Different(difference) => {
+                        self.is_really_other(&key, &receipt, difference).await?;
+                        target.beside = Some(receipt.sha256);
+                    }
                 },
             }
         }
@@ -157,8 +163,9 @@ impl Archive {
         head: &ObjectHead,
     ) -> Result<Round, CopyError> {
         self.unless_stopped(intake.drain()).await?;
-        let (receipt, inspection) = intake.finish();
-        let right = job.target(&inspection, target.beside)?;
+        let arrival = intake.finish();
+        let right = job.target(&arrival, target.beside)?;
+        let Arrival { receipt, inspection, .. } = arrival;
         if right.suspect != target.suspect {
             return Ok(Round::Again(right));
         }
@@ -170,10 +177,12 @@ impl Archive {
                 adopted: true,
                 beside: target.beside.is_some(),
             }))),
-            Comparison::Different(_) | Comparison::Unknown if target.beside == Some(receipt.sha256) => {
-                Err(taken(job.key))
-            }
-            Comparison::Different(_) | Comparison::Unknown => {
+            Comparison::Unknown => Err(taken(key)),
+            Comparison::Different(difference) => {
+                self.is_really_other(key, &receipt, difference).await?;
+                if target.beside == Some(receipt.sha256) {
+                    return Err(taken(job.key));
+                }
                 Ok(Round::Again(Target { beside: Some(receipt.sha256), ..target }))
             }
         }
@@ -194,10 +203,13 @@ impl FileJob<'_> {
     ///
     /// # Errors
     /// [`CopyError::Odd`] if it is to be asked for again instead.
-    pub(super) fn target(&self, inspection: &Inspection, beside: Option<Sha256>) -> Result<Target, CopyError> {
-        match &inspection.doubt {
-            Some(doubt @ (Doubt::Text | Doubt::Empty)) if !self.accepts_odd => Err(CopyError::Odd(doubt.clone())),
-            doubt => Ok(Target { suspect: doubt.is_some(), beside }),
+    pub(super) fn target(&self, arrival: &Arrival, beside: Option<Sha256>) -> Result<Target, CopyError> {
+        let doubt = arrival.inspection.doubt.as_ref();
+        // Where the connection's end was the file's, a doubt speaks of a cut, which the next attempt may not meet.
+        let may_pass = |doubt: &Doubt| matches!(doubt, Doubt::Text | Doubt::Empty) || arrival.ending == Ending::Unmarked;
+        match doubt.filter(|doubt| may_pass(doubt) && !self.accepts_odd) {
+            Some(doubt) => Err(CopyError::Odd(doubt.clone())),
+            None => Ok(Target { suspect: doubt.is_some(), beside }),
         }
     }
 

@@ -5,13 +5,14 @@
 //! noted in a ledger before it exists, so that also a run that dies leaves none.
 //!
 //! `store` is the door to S3, `s3` what stands behind it; `keep` moves one file; `multipart` large ones; `sidecar`
-//! writes `session.json`; `sweep` clears up at start.
+//! writes `session.json`; `leftovers` remembers uploads that lead nowhere, and `sweep` aborts them.
 //!
 //! Races left alone: between the look at a key and the write somebody else may create it. Stores that honour
 //! `If-None-Match` refuse our write then, and we look again; on one that ignores it, whoever writes last wins, which
 //! the look can only make unlikely.
 
 pub mod keep;
+mod leftovers;
 mod multipart;
 pub mod s3;
 pub mod sidecar;
@@ -20,6 +21,7 @@ pub mod sweep;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -31,6 +33,7 @@ use crate::media::Doubt;
 use crate::receipt::{Comparison, Receipt, Reported, Tally, Verified};
 use crate::source::FetchError;
 use crate::transfer::{Memory, Segments};
+use leftovers::Leftovers;
 use store::{Label, ObjectHead, ObjectStore, StoreError, UploadId};
 
 /// Why a file or sidecar was not kept.
@@ -50,8 +53,8 @@ pub enum CopyError {
         /// How it differs.
         difference: String,
     },
-    /// Text or nothing came where a recording should be.
-    #[error("the file host sent a file with {0} in place of a recording")]
+    /// Text or nothing came where a recording should be, or what may be a cut one: to be asked for again.
+    #[error("what the file host sent is no recording, or not all of one: {0}")]
     Odd(Doubt),
     /// The key would be too long for S3.
     #[error("{0}")]
@@ -83,9 +86,14 @@ pub struct Archive {
     memory: Memory,
     suspect_prefix: String,
     transfer: TransferSettings,
+    leftovers: Leftovers,
     /// Ends transfers that are under way.
     stop: CancellationToken,
 }
+
+/// How long a call that changes the bucket for good may go on when everything else is called off: what is dropped
+/// half way may have been applied, and then the next start has to find it.
+const LAST_CALL: Duration = Duration::from_secs(2);
 
 impl Archive {
     /// An archive in this store.
@@ -103,6 +111,7 @@ impl Archive {
             memory: Memory::new(transfer.memory),
             suspect_prefix: bucket.suspect_prefix.clone(),
             transfer: *transfer,
+            leftovers: Leftovers::default(),
             stop,
         }
     }
@@ -119,6 +128,23 @@ impl Archive {
         }
     }
 
+    /// The same, with a moment for the call to end by itself.
+    async fn to_its_end<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, CopyError> {
+        let mut call = std::pin::pin!(call);
+        tokio::select! {
+            biased;
+            result = &mut call => return result.map_err(Into::into),
+            () = self.stop.cancelled() => {}
+        }
+        match tokio::time::timeout(LAST_CALL, call).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(CopyError::Stopped),
+        }
+    }
+
     /// Puts an object in one piece where nothing is yet, and proves it. `None` if something is there after all.
     async fn put(
         &self,
@@ -127,7 +153,7 @@ impl Archive {
         body: Segments,
         receipt: &Receipt,
     ) -> Result<Option<Verified>, CopyError> {
-        match self.unless_stopped(self.store.put(key, label, body, receipt)).await {
+        match self.to_its_end(self.store.put(key, label, body, receipt)).await {
             Ok(_) => self.verify(key, receipt).await.map(Some),
             Err(CopyError::Store(StoreError::Exists(_))) => Ok(None),
             // It may have been applied, and only the answer lost: the look decides.
@@ -163,21 +189,43 @@ impl Archive {
     async fn compare(&self, key: &ObjectKey, receipt: &Receipt, head: &ObjectHead) -> Result<Comparison, CopyError> {
         match Verified::compare(receipt, reported(head)) {
             Comparison::Unknown => {
-                let read = self.unless_stopped(self.read_back(key)).await?;
+                let read = self.unless_stopped(self.read_back(key, receipt.bytes)).await?;
                 Ok(Verified::compare_read_back(receipt, &read, reported(head)))
             }
             known => Ok(known),
         }
     }
 
-    async fn read_back(&self, key: &ObjectKey) -> Result<Receipt, StoreError> {
+    /// Whether what stands under the key really is other than what the receipt says. A store whose report differs while
+    /// the bytes do not is out of order: nothing is put beside on its word, and nothing is proven by it.
+    ///
+    /// # Errors
+    /// [`CopyError::Mismatch`] for such a store.
+    async fn is_really_other(&self, key: &ObjectKey, receipt: &Receipt, difference: String) -> Result<(), CopyError> {
+        let read = self.unless_stopped(self.read_back(key, receipt.bytes)).await?;
+        if (read.bytes, read.sha256) == (receipt.bytes, receipt.sha256) {
+            let difference = format!("{difference}, though the right bytes are there,");
+            return Err(CopyError::Mismatch { key: key.clone(), difference });
+        }
+        Ok(())
+    }
+
+    /// Reads an object back, to one byte beyond what it should have at most.
+    async fn read_back(&self, key: &ObjectKey, expected: u64) -> Result<Receipt, StoreError> {
         let mut body = self.store.read(key).await?;
         let mut tally = Tally::default();
-        while let Some(bytes) = body.next().await {
+        while tally.bytes() <= expected
+            && let Some(bytes) = body.next().await
+        {
             tally.update(&bytes?);
         }
         Ok(tally.receipt())
     }
+}
+
+/// A store that takes no write because something is there, and finds nothing when it is asked what.
+fn neither(key: &ObjectKey) -> CopyError {
+    CopyError::Mismatch { key: key.clone(), difference: "nothing, and refuses it as taken,".into() }
 }
 
 fn reported(head: &ObjectHead) -> Reported<'_> {

@@ -2,8 +2,8 @@
 //!
 //! A few parts are under way at once, and the next one is read meanwhile. Each part stays in hand until the bucket has
 //! it, so that it can be sent again without a new download. The upload is in the ledger before it exists, and every
-//! path out of here ends in its completion or its abortion; what an abort could not reach (a crash, a bucket that is
-//! down) is swept at the next start.
+//! path out of here ends in its completion or its abortion; what an abort could not reach (a bucket that is down) is
+//! swept later, what a crash left at the next start.
 
 use std::time::Duration;
 
@@ -12,13 +12,16 @@ use futures_util::stream::FuturesUnordered;
 
 use super::keep::{FileJob, Kept, Round, Target};
 use super::store::{Label, Part, StoreError, UploadId};
-use super::{Archive, CopyError};
+use super::sweep::LeftUpload;
+use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
-use crate::receipt::{Receipt, Verified};
-use crate::transfer::{Intake, Portion};
+use crate::receipt::{Comparison, Receipt, Verified};
+use crate::transfer::{Arrival, Intake, Portion};
 
 /// Parts of one file that are sent at once: enough to hide the bucket's latency behind the source.
 const PARTS_AT_ONCE: usize = 4;
+/// Tries to begin an upload; the store's client makes one attempt each.
+const CREATIONS: u32 = 2;
 /// How long an abort may hold up a stop.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,26 +43,46 @@ impl Archive {
         key: &ObjectKey,
     ) -> Result<Round, CopyError> {
         let label = job.label(intake.content_type_so_far(), None);
+        let _turn = self.unless_stopped::<_, CopyError>(async { Ok(self.leftovers.take(key).await) }).await?;
+        self.sweep_key(key).await;
         let open = self.create(key, &label).await?;
         let outcome = self.send(job, intake, first, target, &open).await;
         match &outcome {
             Ok(Round::Kept(_)) => self.ledger.ended(open.ledger_id),
-            Ok(Round::Again(_)) | Err(_) => self.abort(&open).await,
+            Ok(Round::Again(_)) | Err(_) => self.abort(open).await,
         }
         outcome
     }
 
+    /// Begins an upload. A creation whose answer was lost may exist under a name that nobody learned: what stands open
+    /// on this key, of which we have the turn, is cleared before the next try.
     async fn create<'a>(&self, key: &'a ObjectKey, label: &Label) -> Result<Open<'a>, CopyError> {
-        let ledger_id = self.ledger.intend(key).await;
-        // Not under `unless_stopped`: a create that is dropped half way may have been applied.
-        match self.store.create_upload(key, label).await {
-            Ok(upload) => {
-                self.ledger.created(ledger_id, &upload);
-                Ok(Open { key, upload, ledger_id })
+        let id = self.ledger.intend(key).await;
+        let mut failed = None;
+        for _ in 0..CREATIONS {
+            match self.to_its_end(self.store.create_upload(key, label)).await {
+                Ok(upload) => {
+                    self.ledger.created(id, &upload);
+                    return Ok(Open { key, upload, ledger_id: id });
+                }
+                Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => {
+                    if let Err(error) = self.unless_stopped(self.clear(key)).await {
+                        tracing::warn!(%key, %error, "whether an upload was begun is not known; looking again later");
+                        self.leftovers.add(LeftUpload { id, key: key.clone(), upload: None });
+                        return Err(lost.into());
+                    }
+                    failed = Some(lost);
+                }
+                Err(error) => {
+                    if !matches!(error, CopyError::Stopped) {
+                        self.ledger.ended(id);
+                    }
+                    return Err(error);
+                }
             }
-            // Whether it exists is not known; the ledger keeps it for the sweep.
-            Err(error) => Err(error.into()),
         }
+        self.ledger.ended(id);
+        Err(failed.expect("only such failures come round here").into())
     }
 
     async fn send(
@@ -70,9 +93,14 @@ impl Archive {
         target: Target,
         open: &Open<'_>,
     ) -> Result<Round, CopyError> {
-        let parts = self.unless_stopped(self.send_parts(&mut intake, first, open)).await?;
-        let (receipt, inspection) = intake.finish();
-        let right = job.target(&inspection, target.beside)?;
+        let parts = match self.unless_stopped(self.send_parts(&mut intake, first, open)).await {
+            // Somebody has ended it: a rule of the bucket, a person. A new one may do.
+            Err(CopyError::Store(StoreError::UploadLost(_))) => return Ok(Round::Again(target)),
+            parts => parts?,
+        };
+        let arrival = intake.finish();
+        let right = job.target(&arrival, target.beside)?;
+        let Arrival { receipt, inspection, .. } = arrival;
         if right.suspect != target.suspect {
             return Ok(Round::Again(right));
         }
@@ -101,7 +129,9 @@ impl Archive {
                 tokio::pin!(reading);
                 loop {
                     // A part that is done gives its room back, which the reading may be waiting for.
+                    // In a fixed order, so that a simulated run can be replayed.
                     tokio::select! {
+                        biased;
                         portion = &mut reading => break portion?,
                         Some(part) = under_way.next(), if !under_way.is_empty() => parts.push(part?),
                     }
@@ -123,26 +153,34 @@ impl Archive {
         Ok(sent.await?)
     }
 
-    /// Makes the object visible, and proves it. `None` if something stands there meanwhile, or the upload is lost.
+    /// Makes the object visible, and proves it. `None` if something else stands there meanwhile, or the upload is lost.
     async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Verified>, CopyError> {
-        match self.store.complete(open.key, &open.upload, parts, whole).await {
-            Ok(_) => self.verify(open.key, whole).await.map(Some),
+        let key = open.key;
+        match self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await {
+            Ok(_) => self.verify(key, whole).await.map(Some),
             // Perhaps it is ours: applied, the answer lost, and refused when it was sent again.
-            Err(StoreError::Exists(_) | StoreError::UploadLost(_)) => self.still_there(open.key, whole).await,
-            Err(lost @ StoreError::Unavailable(_)) => self.found(open.key, whole, lost).await.map(Some),
-            Err(error) => Err(error.into()),
+            Err(CopyError::Store(StoreError::UploadLost(_))) => self.still_there(key, whole).await,
+            Err(CopyError::Store(StoreError::Exists(_))) => {
+                let head = self.unless_stopped(self.store.head(key)).await?.ok_or_else(|| neither(key))?;
+                match self.compare(key, whole, &head).await? {
+                    Comparison::Same(verified) => Ok(Some(verified)),
+                    Comparison::Different(_) | Comparison::Unknown => Ok(None),
+                }
+            }
+            Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => self.found(key, whole, lost).await.map(Some),
+            Err(error) => Err(error),
         }
     }
 
-    /// Ends an upload that leads nowhere. One that cannot be ended now stays in the ledger for the sweep.
-    async fn abort(&self, open: &Open<'_>) {
+    /// Ends an upload that leads nowhere. One that cannot be ended now is left for the sweep.
+    async fn abort(&self, open: Open<'_>) {
         let patience = tokio::time::timeout(ABORT_PATIENCE, self.store.abort(open.key, &open.upload));
-        match patience.await {
-            Ok(Ok(())) => self.ledger.ended(open.ledger_id),
-            Ok(Err(error)) => {
-                tracing::warn!(key = %open.key, %error, "an upload could not be aborted; the next start tries again");
-            }
-            Err(_) => tracing::warn!(key = %open.key, "aborting an upload took too long; the next start tries again"),
-        }
+        let why = match patience.await {
+            Ok(Ok(())) => return self.ledger.ended(open.ledger_id),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::warn!(key = %open.key, why, "an upload could not be aborted; trying again later");
+        self.leftovers.add(LeftUpload { id: open.ledger_id, key: open.key.clone(), upload: Some(open.upload) });
     }
 }

@@ -1,4 +1,4 @@
-//! What a dead run left: multipart uploads that are in the ledger, and nobody else's.
+//! What a dead run or a failed abort left: multipart uploads that are in the ledger, and nobody else's.
 //!
 //! A run that died may have created an upload whose name it never learned. The ledger has the key, so that the bucket
 //! is asked for the uploads on exactly that key. Uploads on keys that are not in the ledger are never touched.
@@ -7,32 +7,75 @@ use super::Archive;
 use super::store::{StoreError, UploadId};
 use crate::key::ObjectKey;
 
-/// A line of the ledger from an earlier run.
+/// An upload of the ledger that leads nowhere.
 #[derive(Clone, Debug)]
 pub struct LeftUpload {
     /// The ledger's number.
     pub id: i64,
     /// On which key.
     pub key: ObjectKey,
-    /// Under which name, if the run learned it.
+    /// Under which name, if it was learned.
     pub upload: Option<UploadId>,
 }
 
 impl Archive {
-    /// Aborts what is left of this upload.
-    ///
-    /// # Errors
-    /// [`StoreError`]; it stays in the ledger then.
-    pub async fn sweep(&self, left: &LeftUpload) -> Result<(), StoreError> {
-        match &left.upload {
-            Some(upload) => self.store.abort(&left.key, upload).await?,
-            None => {
-                for open in self.store.uploads(&left.key).await? {
-                    self.store.abort(&left.key, &open.upload).await?;
-                }
+    /// Remembers an upload of an earlier run for the sweep.
+    pub fn leave(&self, upload: LeftUpload) {
+        self.leftovers.add(upload);
+    }
+
+    /// Until there is something to sweep that was not there before.
+    pub async fn until_left(&self) {
+        self.leftovers.added().await;
+    }
+
+    /// Aborts what is left; says how much could not be reached, and is left still.
+    pub async fn sweep(&self) -> usize {
+        let mut count = 0;
+        for left in self.leftovers.take_all() {
+            // A key that is in use: who has the turn on it has seen to this already, or is why it exists.
+            let turn = self.leftovers.try_take(&left.key);
+            let gone = (left.upload.is_some() || turn.is_some()) && self.sweep_one(&left).await;
+            if !gone {
+                self.leftovers.put_back(left);
+                count += 1;
             }
         }
-        self.ledger.ended(left.id);
+        count
+    }
+
+    /// Aborts what is left on a key, before an upload of ours begins there. Only for who has the turn on it.
+    pub(super) async fn sweep_key(&self, key: &ObjectKey) {
+        for left in self.leftovers.take_of(key) {
+            if !self.sweep_one(&left).await {
+                self.leftovers.put_back(left);
+            }
+        }
+    }
+
+    /// Whether it is gone now.
+    async fn sweep_one(&self, left: &LeftUpload) -> bool {
+        let swept = match &left.upload {
+            Some(upload) => self.store.abort(&left.key, upload).await,
+            None => self.clear(&left.key).await,
+        };
+        match &swept {
+            Ok(()) => {
+                tracing::info!(key = %left.key, "aborted an upload that led nowhere");
+                self.ledger.ended(left.id);
+            }
+            Err(error) => {
+                tracing::warn!(key = %left.key, %error, "an upload that leads nowhere cannot be aborted; trying again later");
+            }
+        }
+        swept.is_ok()
+    }
+
+    /// Aborts every upload on this key. Only for who has the turn on it.
+    pub(super) async fn clear(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        for open in self.store.uploads(key).await? {
+            self.store.abort(key, &open.upload).await?;
+        }
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use crate::archive::CopyError;
 use crate::archive::keep::{FileJob, Kept};
 use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
 use crate::archive::store::StoreError;
+use crate::clock::Timestamp;
 use crate::decide::{ODD_BODY_TRIES, Seen};
 use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
 use crate::metrics::Stage;
@@ -42,6 +43,7 @@ struct Plan {
 /// A file that was proven to be in the bucket before.
 #[derive(Clone)]
 struct Known {
+    archived_at: Timestamp,
     key: ObjectKey,
     receipt: Receipt,
     facts: Facts,
@@ -49,12 +51,17 @@ struct Known {
 
 /// What asking for new URLs came to.
 enum Renewed {
-    Urls(BTreeMap<Sha256Text, SignedUrl>),
+    Listed(Vec<SourceFile>),
     Instead(Sight),
     Stopped,
 }
 
 type Sha256Text = String;
+type Copied = (Plan, Result<Recording, CopyError>);
+
+fn is_expired((_, result): &Copied) -> bool {
+    matches!(result, Err(CopyError::Fetch(FetchError::Expired { .. })))
+}
 
 impl Journeys {
     /// Copies what Kore listed. `None`: the daemon is stopping, the row is given back.
@@ -73,9 +80,12 @@ impl Journeys {
             Err(sight) => return Some(sight),
         };
         let mut results = self.copy_files(row, bot, plans).await;
-        if results.iter().any(|(_, result)| matches!(result, Err(CopyError::Fetch(FetchError::Expired { .. })))) {
+        if results.iter().any(is_expired) {
             results = match self.renew(row, bot).await {
-                Renewed::Urls(urls) => self.copy_again(row, bot, results, &urls).await,
+                Renewed::Listed(files) => match self.copy_again(row, bot, results, files).await {
+                    Ok(results) => results,
+                    Err(sight) => return Some(sight),
+                },
                 Renewed::Instead(sight) => return Some(sight),
                 Renewed::Stopped => return None,
             };
@@ -120,7 +130,7 @@ impl Journeys {
         files.into_iter().zip(sources).zip(names).enumerate().map(plan).collect()
     }
 
-    async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<(Plan, Result<Recording, CopyError>)> {
+    async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<Copied> {
         let side_by_side = plans.len().clamp(1, FILES_AT_ONCE);
         stream::iter(plans)
             .map(|plan| async move {
@@ -132,31 +142,23 @@ impl Journeys {
             .await
     }
 
-    /// Tries those again whose URL ran out.
+    /// Tries those again whose URL ran out, and what the newer list has beyond the older one.
     async fn copy_again(
         &self,
         row: &Row,
         bot: &Bot,
-        results: Vec<(Plan, Result<Recording, CopyError>)>,
-        urls: &BTreeMap<Sha256Text, SignedUrl>,
-    ) -> Vec<(Plan, Result<Recording, CopyError>)> {
-        let (expired, mut settled): (Vec<_>, Vec<_>) = results
-            .into_iter()
-            .partition(|(_, result)| matches!(result, Err(CopyError::Fetch(FetchError::Expired { .. }))));
-        let mut plans = Vec::new();
-        for (mut plan, result) in expired {
-            match urls.get(&plan.source.to_string()) {
-                Some(url) => {
-                    plan.file.url = url.clone();
-                    plans.push(plan);
-                }
-                // Kore no longer lists it; the error stands.
-                None => settled.push((plan, result)),
-            }
-        }
+        results: Vec<Copied>,
+        files: Vec<SourceFile>,
+    ) -> Result<Vec<Copied>, Sight> {
+        let (expired, mut settled): (Vec<_>, Vec<_>) = results.into_iter().partition(is_expired);
+        let mut plans = self.plan(row, files).await?;
+        plans.retain(|plan| settled.iter().all(|(known, _)| known.source != plan.source));
+        // What Kore no longer lists keeps its error.
+        let is_gone = |(known, _): &Copied| plans.iter().all(|plan| plan.source != known.source);
+        settled.extend(expired.into_iter().filter(is_gone));
         settled.extend(self.copy_files(row, bot, plans).await);
         settled.sort_by_key(|(plan, _)| plan.place);
-        settled
+        Ok(settled)
     }
 
     async fn renew(&self, row: &Row, bot: &Bot) -> Renewed {
@@ -173,12 +175,13 @@ impl Journeys {
             let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
             return Renewed::Instead(Sight { seen, trouble: None });
         }
-        let by_source = |file: SourceFile| (Sha256::of(file.url.path().as_bytes()).to_string(), file.url);
-        Renewed::Urls(answer.recordings.into_iter().map(by_source).collect())
+        Renewed::Listed(answer.recordings)
     }
 
     async fn copy_file(&self, row: &Row, bot: &Bot, plan: &Plan) -> Result<Recording, CopyError> {
-        if let Some(known) = &plan.known
+        // A suspect file of before the row was sent back is fetched again: that is what it was sent back for.
+        let counts = |known: &&Known| known.facts.suspect.is_none() || known.archived_at >= row.history.pending_since;
+        if let Some(known) = plan.known.as_ref().filter(counts)
             && let Some(verified) = self.archive.still_there(&known.key, &known.receipt).await?
         {
             self.tell(self.pauses.resume(&What::Bucket));
@@ -331,7 +334,8 @@ impl Journeys {
             channels: record.get("channels").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
             sample_rate: record.get("sample_rate").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
         };
-        Some((text("source")?, Known { key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
+        let archived_at = Timestamp::parse(&text("archived_at")?).ok()?;
+        Some((text("source")?, Known { archived_at, key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
     }
 }
 

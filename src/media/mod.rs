@@ -205,10 +205,10 @@ impl Inspector {
         self.stage.doubt().or_else(contradiction)
     }
 
-    /// The content type, as far as what has come tells.
+    /// The content type, as far as what has come tells: an MP4 whose index comes last may yet turn out to have a picture.
     #[must_use]
     pub fn content_type_so_far(&self) -> &'static str {
-        "application/octet-stream"
+        self.account(self.promised.unwrap_or(self.received)).content_type
     }
 
     /// The verdict, after the last byte.

@@ -262,6 +262,12 @@ impl Desk {
             .await
     }
 
+    /// Whether somebody's look is under way: a simulation lets it end before it goes on.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.connection.try_lock().is_err()
+    }
+
     /// Who holds the queue now, if a daemon does.
     #[must_use]
     pub fn daemon(&self) -> Option<String> {

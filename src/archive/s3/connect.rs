@@ -4,7 +4,7 @@
 //! role if one is named. Profiles are read once by the SDK; so that rotated keys need no restart, the client is built
 //! anew after the store or the chain has refused the credentials ([`Connector::distrust`]).
 //!
-//! Who repeats what: the SDK makes up to 3 attempts of each request, for throttling, 5xx and broken connections; in a
+//! Who repeats what: the SDK makes up to 3 attempts of each request (one of `CreateMultipartUpload`), for throttling, 5xx and broken connections; in a
 //! long outage its token bucket (500, of which a repetition takes 5 or 10, and a success gives 1) runs dry, and there is
 //! one attempt each. What it does not repeat (a digest that did not match) is repeated by [`super::negotiation`]. Everything slower is the queue's.
 
@@ -121,4 +121,9 @@ async fn shared_config(origin: &Origin) -> SdkConfig {
 pub(super) fn guarded_download(settings_timeout: Duration) -> Builder {
     let guard = StalledStreamProtectionConfig::enabled().upload_enabled(false).grace_period(settings_timeout).build();
     Builder::new().stalled_stream_protection(guard)
+}
+
+/// For what must not be repeated before somebody has looked.
+pub(super) fn one_attempt() -> Builder {
+    Builder::new().retry_config(RetryConfig::disabled())
 }

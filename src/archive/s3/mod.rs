@@ -155,6 +155,8 @@ impl S3Store {
             .create(&self.client().await, key, label)
             .set_checksum_type(algorithm.as_ref().map(|_| ChecksumType::FullObject))
             .set_checksum_algorithm(algorithm);
+        // A second attempt after a lost answer would leave the first one's upload behind, which nobody knows of.
+        let request = request.customize().config_override(connect::one_attempt());
         let output = request.send().await.map_err(|error| self.failure(Call::Create, &error))?;
         output.upload_id.map(UploadId).ok_or_else(|| Failure {
             error: StoreError::Unavailable("CreateMultipartUpload was answered without an upload id".to_owned()),

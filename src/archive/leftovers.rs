@@ -1,0 +1,114 @@
+//! Uploads that lead nowhere and are still open, and whose turn it is on a key.
+//!
+//! An upload whose name was never learned (the answer to its creation was lost, or the run died) can only be found by
+//! its key, and a list of the uploads on a key shows those that are under way as well. So a key has one user at a
+//! time: an upload holds its turn from before it is created until it is completed or aborted, and the sweep takes a
+//! turn before it clears a key. What it then finds is dead.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::sweep::LeftUpload;
+use crate::key::ObjectKey;
+
+/// What is left to be swept. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leftovers(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    uploads: Mutex<Vec<LeftUpload>>,
+    added: Notify,
+    keys: Mutex<BTreeSet<ObjectKey>>,
+    freed: Notify,
+}
+
+impl Leftovers {
+    pub(super) fn add(&self, upload: LeftUpload) {
+        lock(&self.0.uploads).push(upload);
+        self.0.added.notify_one();
+    }
+
+    /// What could not be swept: there, but nothing new.
+    pub(super) fn put_back(&self, upload: LeftUpload) {
+        lock(&self.0.uploads).push(upload);
+    }
+
+    /// All that is left now.
+    pub(super) fn take_all(&self) -> Vec<LeftUpload> {
+        std::mem::take(&mut *lock(&self.0.uploads))
+    }
+
+    /// What is left on this key.
+    pub(super) fn take_of(&self, key: &ObjectKey) -> Vec<LeftUpload> {
+        lock(&self.0.uploads).extract_if(.., |left| left.key == *key).collect()
+    }
+
+    /// Until something is added.
+    pub(super) async fn added(&self) {
+        self.0.added.notified().await;
+    }
+
+    /// Waits for the turn on this key.
+    pub(super) async fn take(&self, key: &ObjectKey) -> Turn {
+        loop {
+            let freed = self.0.freed.notified();
+            tokio::pin!(freed);
+            // Before the look, so that no wake-up falls between the two.
+            freed.as_mut().enable();
+            if let Some(turn) = self.try_take(key) {
+                return turn;
+            }
+            freed.await;
+        }
+    }
+
+    /// The turn on this key, if nobody has it.
+    pub(super) fn try_take(&self, key: &ObjectKey) -> Option<Turn> {
+        lock(&self.0.keys).insert(key.clone()).then(|| Turn { of: Arc::clone(&self.0), key: key.clone() })
+    }
+}
+
+/// The right to create or clear uploads on one key.
+#[derive(Debug)]
+pub(super) struct Turn {
+    of: Arc<Inner>,
+    key: ObjectKey,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.of.keys).remove(&self.key);
+        self.of.freed.notify_waiters();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds one can panic half way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_has_one_user_at_a_time() {
+        let leftovers = Leftovers::default();
+        let (one, other) = (ObjectKey::parse("one").unwrap(), ObjectKey::parse("other").unwrap());
+        let turn = leftovers.take(&one).await;
+        assert!(leftovers.try_take(&one).is_none());
+        assert!(leftovers.try_take(&other).is_some());
+        let waiting = tokio::spawn({
+            let leftovers = leftovers.clone();
+            async move { leftovers.take(&one).await }
+        });
+        tokio::task::yield_now().await;
+        drop(turn);
+        assert!(tokio::time::timeout(Duration::from_secs(5), waiting).await.is_ok());
+    }
+}
