@@ -129,10 +129,7 @@ impl Archive {
     }
 
     /// The same, with a moment for the call to end by itself.
-    async fn to_its_end<T>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, CopyError> {
+    async fn to_its_end<T>(&self, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, CopyError> {
         let mut call = std::pin::pin!(call);
         tokio::select! {
             biased;

@@ -27,7 +27,7 @@ use crate::queue::writer::{Facts, Recording};
 use crate::queue::{Row, Write};
 use crate::receipt::{Crc64Nvme, Receipt, Sha256};
 use crate::session::StatusKind;
-use crate::source::{Answer, FetchError, SignedUrl, SourceFile};
+use crate::source::{Answer, FetchError, SourceFile};
 
 /// One file and where it belongs.
 struct Plan {

@@ -16,7 +16,7 @@
 pub mod claim;
 pub mod desk;
 pub mod file;
-pub mod hands;
+mod hands;
 pub mod lock;
 pub mod rows;
 mod sql;

@@ -245,9 +245,8 @@ impl Writer {
     pub fn submit(&self, write: Write) -> oneshot::Receiver<Applied> {
         let (done, applied) = oneshot::channel();
         // If the writer has ended, `done` is dropped with the job, and the receiver hears that.
-        if self.jobs.send(Job { write, done }).is_ok() {
-            self.unwritten.send_modify(|jobs| *jobs += 1);
-        }
+        self.unwritten.send_modify(|jobs| *jobs += 1);
+        let _ = self.jobs.send(Job { write, done });
         applied
     }
 
