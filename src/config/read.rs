@@ -161,7 +161,7 @@ fn bot(name: &str, bot: &mut Section, secrets: &mut Secrets<'_>, need: Need) -> 
             kore_id("cs-00000000-0000-0000-0000-000000000000"),
         )?,
         client_secret: client_secret(name, bot, secrets, need)?,
-        requests_per_minute: bot.read("requests_per_minute", "60", count(1..=60_000))?,
+        requests_per_minute: bot.read("requests_per_minute", "60", count(1..=10_000_000))?,
         account: bot.read("account", "default", account)?,
         media_hosts: bot.read("media_hosts", "*.kore.ai,*.korebots.com", media_hosts)?,
         allow_insecure_http,

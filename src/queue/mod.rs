@@ -16,7 +16,8 @@
 pub mod claim;
 pub mod desk;
 pub mod file;
-mod hands;
+pub mod hands;
+mod inspect;
 pub mod lock;
 pub mod rows;
 mod sql;

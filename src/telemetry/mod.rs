@@ -64,7 +64,20 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] says why not.
 pub fn init(settings: &LogSettings, environment: &Environment) -> Result<(), TelemetryError> {
-    let gate = gate(settings.format, environment)?;
+    install(settings, gate(settings.format, environment)?)
+}
+
+/// The same into a file, as JSON if the settings ask for that and as text otherwise: for a program whose stderr is
+/// already in use.
+///
+/// # Errors
+/// [`TelemetryError::Twice`]
+pub fn init_file(settings: &LogSettings, file: File) -> Result<(), TelemetryError> {
+    let form = if settings.format == LogFormat::Json { Form::Json } else { Form::Text { colour: false } };
+    install(settings, Gate::new(form, move |line| write_or_drop(&file, line)))
+}
+
+fn install(settings: &LogSettings, gate: Gate) -> Result<(), TelemetryError> {
     let subscriber = tracing_subscriber::registry().with(filter(&settings.level)).with(gate);
     subscriber.try_init().map_err(|_| TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(|panic| {

@@ -10,7 +10,8 @@ use kore_archiver::archive::Archive;
 use kore_archiver::backoff::Backoff;
 use kore_archiver::clock::Clock;
 use kore_archiver::config::{BucketSettings, ChecksumChoice, PollSettings, Schedule, Sse, TransferSettings};
-use kore_archiver::journey::{Bot, Journeys, Line};
+use kore_archiver::flights::Flights;
+use kore_archiver::journey::{Bot, Journeys, Learned, Line};
 use kore_archiver::key::KeyTemplate;
 use kore_archiver::metrics::Metrics;
 use kore_archiver::pause::Pauses;
@@ -35,6 +36,8 @@ pub(crate) struct Opened {
     pub(crate) claims: Claims,
     pub(crate) writer: Writer,
     pub(crate) desk: Arc<Desk>,
+    /// Calls that took rows: the claims take turns between them.
+    pub(crate) turns: usize,
     _lock: RunLock,
 }
 
@@ -42,7 +45,7 @@ impl Opened {
     pub(crate) async fn open(path: &Path, stage: &Stage) -> Self {
         let queue = Queue::open(path, Arc::new(stage.clone())).await.expect("the queue can be opened again");
         let Queue { claims, writer, desk, lock } = queue;
-        Self { claims, writer, desk, _lock: lock }
+        Self { claims, writer, desk, turns: 0, _lock: lock }
     }
 }
 
@@ -61,6 +64,8 @@ pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, part_s
         polls: Arc::new(Semaphore::new(PLENTY)),
         transfers: Arc::new(Semaphore::new(PLENTY)),
         pauses: Pauses::new(Arc::clone(&clock), policy.error),
+        flights: Flights::new(Arc::clone(&clock)),
+        learned: Arc::new(Learned::default()),
         policy: Arc::new(policy),
         writer: opened.writer.clone(),
         desk: Arc::clone(&opened.desk),

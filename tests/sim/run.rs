@@ -4,6 +4,7 @@
 //! and the desk are waited for, so that SQLite's own threads cannot change the order of anything. The loop of the
 //! worker is played by [`Run::look`]; claims, journeys, the archive, the pauses and the writer are the real ones.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -59,8 +60,21 @@ pub(crate) struct Run<'a> {
     model: Model,
 }
 
-/// Plays a plan.
+/// Plays a plan; a panic is a violation like any other.
 pub(crate) fn play(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
+    let played = catch_unwind(AssertUnwindSafe(|| play_on(bench, plan, traced)));
+    played.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
+        let (trace, steps, fingerprint) = (bench.stage.trace(), bench.stage.steps(), bench.stage.fingerprint());
+        // Whatever state it is in, nobody works with it any more.
+        *bench = Bench::new();
+        let violations = vec![format!("a panic: {}", said.unwrap_or_default())];
+        Outcome { violations, steps, fingerprint, strikes: Vec::new(), puts: 0, trace }
+    })
+}
+
+fn play_on(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
     bench.stage.reset(traced);
     seed_draws(plan.seed);
     let world = World::new(bench.stage.clone(), plan.run_seed(), plan.mix.clone(), &plan.scripts);
@@ -96,7 +110,7 @@ pub(crate) fn play(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
 
 impl Run<'_> {
     fn all(&mut self) {
-        self.wait_for(async |run| run.bench.hand.wipe().await);
+        self.wait_for(async |run| run.begin().await);
         for op in &self.plan.ops {
             self.world.stage.note(&format!("{op:?}"));
             match *op {
@@ -111,6 +125,17 @@ impl Run<'_> {
             run.rest().await;
             run.ask().await;
         });
+    }
+
+    /// Nothing is left of the run before, not even whose turn it is among the claims.
+    async fn begin(&mut self) {
+        self.bench.hand.wipe().await;
+        let opened = self.bench.opened.as_mut().expect("it is opened again whenever it is taken");
+        if opened.turns % 2 == 1 {
+            let none = opened.claims.claim(BOTS[0], 1, self.world.stage.now(), &self.hands).await;
+            drop(none.expect("the queue can be read"));
+        }
+        opened.turns = 0;
     }
 
     /// Runs something on the bench's runtime. Without tokio's budget, which would let a poll that asked for much at
@@ -203,6 +228,7 @@ impl Run<'_> {
                     }
                 };
                 if room > 0 {
+                    opened.turns += 1;
                     rows.extend(opened.claims.claim(bot, room, now, &self.hands).await.expect("the queue can be read"));
                     wait = Duration::from_millis(500);
                 }

@@ -7,7 +7,12 @@
 #![allow(dead_code, unused_imports, reason = "each target that includes this uses its own part of it")]
 #![allow(unreachable_pub, reason = "`pub` marks what scenarios may use; a test exports nothing")]
 
+pub mod audit;
+pub mod canaries;
 pub mod kore;
 pub mod media;
+pub mod rows;
 pub mod s3;
+pub mod schema;
+pub mod scene;
 pub mod world;

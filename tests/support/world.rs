@@ -17,6 +17,8 @@ use tempfile::TempDir;
 use super::kore::{self, FakeKore};
 use super::s3::{self, FakeS3};
 
+/// Not known to the demo, which runs the library.
+const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_kore-archiver");
 /// Waits no test should reach.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
@@ -110,7 +112,7 @@ impl World {
     /// The command with these arguments, the settings and the bucket's credentials.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let (access_key, secret_key) = self.s3.credentials();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kore-archiver"));
+        let mut command = Command::new(BINARY.expect("cargo tells every integration test where the binary is"));
         command
             .args(arguments)
             .arg("--config")

@@ -1,0 +1,108 @@
+//! Stores that are not quite S3, and stores that lie.
+
+use super::*;
+use crate::support::s3::{Fault, Lie, Times};
+use crate::support::world::Daemon;
+
+/// A small file and one in parts.
+fn files() -> [SourceFile; 2] {
+    [SourceFile::new("small.wav", recording(1, 1000)), SourceFile::new("large.wav", recording(2, 2 * PART + 7))]
+}
+
+async fn archive(world: &World) -> [SourceFile; 2] {
+    let files = files();
+    world.ready(&id(1), files.clone()).await;
+    assert!(world.run_until_empty().await.success());
+    for file in &files {
+        world.assert_holds(&key(&id(1), file.name()), file);
+    }
+    world.assert_clean();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_keeps_no_checksums_is_read_back() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::NoChecksums);
+    archive(&world).await;
+    assert_eq!(world.s3.count(Op::GetObject), 3);
+    // And once more when somebody asks again.
+    world.execute("UPDATE sessions SET state = 'pending'").await.unwrap();
+    assert!(world.run_until_empty().await.success());
+    assert_eq!(world.s3.count(Op::PutObject), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_crc64nvme_gets_crc32_and_one_that_refuses_both_is_read_back() {
+    for refused in [&[Algorithm::Crc64Nvme][..], &[Algorithm::Crc64Nvme, Algorithm::Crc32]] {
+        let world = World::in_parts().await;
+        let refused: &'static [Algorithm] = Box::leak(refused.into());
+        world.s3.fail_next(Op::Any, Times::Forever, Fault::RefuseChecksums(refused));
+        archive(&world).await;
+        assert_eq!(world.s3.objects()[&key(&id(1), "large.wav")].bytes, 2 * PART + 7);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_reports_no_checksum_is_read_back() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::LieOnHead(Lie::NoChecksum));
+    archive(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_ignores_conditions_is_looked_at_before_each_write() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::IgnoreIfNoneMatch);
+    world.s3.pre_put(&key(&id(1), "small.wav"), vec![7; 10], &[]).await;
+    world.s3.pre_put(&key(&id(1), "large.wav"), vec![7; 10], &[]).await;
+    world.s3.pre_put(&key(&id(1), "session.json"), vec![7; 10], &[]).await;
+    world.ready(&id(1), files()).await;
+    assert!(world.run_until_empty().await.success());
+    assert_eq!(world.s3.keys().len(), 6);
+    world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lies_about_an_object_is_never_believed_and_gets_no_second_one() {
+    for lie in [Lie::Bytes(999), Lie::WrongChecksum, Lie::DeleteMarker] {
+        let world = World::in_parts().await;
+        let files = files();
+        world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::LieOnHead(lie));
+        world.ready(&id(1), files.clone()).await;
+        let daemon = world.daemon().await;
+        paused(&world, &daemon, "mismatch").await;
+        world.until_calls(Op::HeadObject, 12).await;
+        assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("pending"), "{lie:?}");
+        assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"), "{lie:?}");
+        world.s3.heal();
+        assert_eq!(world.end_of(&id(1)).await, "done/archived", "{lie:?}");
+        for file in &files {
+            world.assert_holds(&key(&id(1), file.name()), file);
+        }
+        assert_eq!(world.s3.keys().len(), 3, "{lie:?}: {:?}", world.s3.keys());
+        world.assert_clean();
+        assert_eq!(daemon.stop().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_turns_over_on_the_way_is_never_seen_in_the_bucket() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::PutObject, Times::Next(2), Fault::FlipBit);
+    world.s3.fail_next(Op::UploadPart, Times::Next(2), Fault::FlipBit);
+    archive(&world).await;
+    assert!(world.s3.calls().iter().any(|call| call.op == Op::UploadPart && call.status == Some(400)));
+}
+
+/// Waits until uploads are paused for this reason.
+pub(super) async fn paused(world: &World, daemon: &Daemon, reason: &str) {
+    let line = format!("kore_archiver_paused{{what=\"bucket\",reason=\"{reason}\"}} 1");
+    for _ in 0..600 {
+        let (_, page) = daemon.get("/metrics").await;
+        if page.lines().any(|text| text == line) {
+            return;
+        }
+    }
+    panic!("no {line}: {}", world.log());
+}

@@ -1,0 +1,180 @@
+//! A bucket that refuses, stumbles or is away: nothing is charged, all of it is seen, and work goes on by itself.
+
+use super::stores::paused;
+use super::*;
+use crate::support::s3::{Fault, Times};
+
+/// A small file and one in parts.
+fn files() -> [SourceFile; 2] {
+    [SourceFile::new("small.wav", recording(1, 1000)), SourceFile::new("large.wav", recording(2, 2 * PART + 7))]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_up_that_is_wrong_pauses_uploads_and_names_what_to_do_until_it_is_mended() {
+    let denials = [
+        ("s3:PutObject", "access_denied", "s3:PutObject"),
+        ("s3:GetObject", "access_denied", "s3:ListBucket"),
+        ("kms:GenerateDataKey", "kms", "kms:GenerateDataKey"),
+    ];
+    for (denied, reason, hint) in denials {
+        let mut world = World::in_parts().await;
+        world.set("bucket.sse", "\"aws:kms\"").set("bucket.kms_key_id", "\"arn:aws:kms:x\"");
+        world.s3.deny(denied);
+        world.ready(&id(1), files()).await;
+        let daemon = world.daemon().await;
+        paused(&world, &daemon, reason).await;
+        let status = String::from_utf8(world.run(&["status"]).stdout).unwrap();
+        assert!(status.contains("bucket") && status.contains(hint), "{denied}: {status}");
+        world.until_logged(hint).await;
+        assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"), "{denied}");
+        world.s3.heal();
+        assert_eq!(world.end_of(&id(1)).await, "done/archived", "{denied}");
+        assert!(!daemon.get("/metrics").await.1.contains("what=\"bucket\",reason=\"access_denied\"} 1"));
+        world.assert_clean();
+        assert_eq!(daemon.stop().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_missing_and_keys_that_are_wrong_pause_uploads() {
+    let mut world = World::in_parts().await;
+    world.set("bucket.name", "\"elsewhere\"");
+    world.ready(&id(1), files()).await;
+    let daemon = world.daemon().await;
+    paused(&world, &daemon, "no_such_bucket").await;
+    assert_eq!(daemon.stop().await, 0);
+    let world = World::in_parts().await;
+    let (access_key, secret_key) = world.s3.credentials();
+    world.create_queue();
+    let daemon = world.daemon().await;
+    world.s3.rotate_credentials("AKIDOTHER", "another secret");
+    world.ready(&id(1), files()).await;
+    world.until_logged("\"paused\"").await;
+    world.s3.rotate_credentials(&access_key, &secret_key);
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"));
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+const CALLS: [Op; 6] =
+    [Op::HeadObject, Op::PutObject, Op::CreateUpload, Op::UploadPart, Op::CompleteUpload, Op::AbortUpload];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_call_may_fail_once_in_any_way() {
+    let faults = [
+        Fault::SlowDown,
+        Fault::Status(500, "InternalError"),
+        Fault::DropBeforeApply,
+        Fault::DropAfterApply,
+        Fault::Hang(Duration::from_secs(3)),
+    ];
+    let mut worlds = Vec::new();
+    for fault in faults {
+        let mut world = World::in_parts().await;
+        world.set("bucket.timeout", "\"2s\"");
+        for op in CALLS {
+            world.s3.fail_next(op, Times::Next(1), fault.clone());
+        }
+        let files = files();
+        world.ready(&id(1), files.clone()).await;
+        let daemon = world.daemon().await;
+        worlds.push((fault, world, files, daemon));
+    }
+    for (fault, world, files, daemon) in worlds {
+        assert_eq!(world.end_of(&id(1)).await, "done/archived", "{fault:?}");
+        for file in &files {
+            world.assert_holds(&key(&id(1), file.name()), file);
+        }
+        assert_eq!(world.s3.keys().len(), 3, "{fault:?}: {:?}", world.s3.keys());
+        assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"), "{fault:?}");
+        assert_eq!(world.rows("SELECT * FROM uploads").await.len(), 0, "{fault:?}");
+        world.assert_clean();
+        assert_eq!(daemon.stop().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_call_may_fail_for_a_while() {
+    let mut worlds = Vec::new();
+    for op in CALLS {
+        let world = World::in_parts().await;
+        world.s3.fail_next(op, Times::Next(7), Fault::Status(500, "InternalError"));
+        let files = files();
+        world.ready(&id(1), files.clone()).await;
+        let daemon = world.daemon().await;
+        worlds.push((op, world, files, daemon));
+    }
+    for (op, world, files, daemon) in worlds {
+        assert_eq!(world.end_of(&id(1)).await, "done/archived", "{op:?}");
+        for file in &files {
+            world.assert_holds(&key(&id(1), file.name()), file);
+        }
+        assert_eq!(world.s3.keys().len(), 3, "{op:?}: {:?}", world.s3.keys());
+        assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"), "{op:?}");
+        world.assert_clean();
+        assert_eq!(daemon.stop().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_lost_after_the_write_costs_no_second_object() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::PutObject, Times::Next(3), Fault::DropAfterApply);
+    world.s3.fail_next(Op::CompleteUpload, Times::Next(3), Fault::DropAfterApply);
+    let files = files();
+    world.ready(&id(1), files.clone()).await;
+    assert!(world.run_until_empty().await.success());
+    for file in &files {
+        world.assert_holds(&key(&id(1), file.name()), file);
+        assert_eq!(file.requests(), 1);
+    }
+    assert_eq!((world.s3.keys().len(), world.s3.count(Op::CreateUpload)), (3, 1));
+    world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_that_says_200_and_means_an_error_or_a_conflict_is_done_over() {
+    for fault in
+        [Fault::ErrorIn200, Fault::Status(409, "ConditionalRequestConflict"), Fault::Status(404, "NoSuchUpload")]
+    {
+        let world = World::in_parts().await;
+        world.s3.fail_next(Op::CompleteUpload, Times::Next(1), fault.clone());
+        let files = files();
+        world.ready(&id(1), files.clone()).await;
+        assert!(world.run_until_empty().await.success(), "{fault:?}");
+        world.assert_holds(&key(&id(1), "large.wav"), &files[1]);
+        assert_eq!(world.s3.keys().len(), 3, "{fault:?}");
+        world.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_somebody_ended_is_begun_anew_at_once() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::UploadPart, Times::Next(1), Fault::Status(404, "NoSuchUpload"));
+    let files = files();
+    world.ready(&id(1), files.clone()).await;
+    assert!(world.run_until_empty().await.success());
+    world.assert_holds(&key(&id(1), "large.wav"), &files[1]);
+    assert_eq!(world.kore.polls().len(), 1);
+    world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_that_is_denied_is_tried_again_until_it_is_allowed() {
+    let world = World::in_parts().await;
+    world.s3.deny("s3:AbortMultipartUpload");
+    let file = SourceFile::new("large.wav", recording(2, 3 * PART));
+    let cut = Quirk::Cut { after: 2 * PART, how: crate::support::kore::Cut::Rst };
+    let cut = file.clone().next(1, cut).next(1, Quirk::NoETag);
+    world.ready(&id(1), [cut]).await;
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.s3.open_uploads().len(), 1);
+    world.s3.heal();
+    let aborted = crate::support::world::until(|| world.s3.open_uploads().is_empty().then_some(())).await;
+    assert!(aborted.is_some(), "{}", world.log());
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}

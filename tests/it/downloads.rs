@@ -1,0 +1,189 @@
+//! Sources that break off, stall, run out or send something else, while parts are on their way to the bucket.
+
+use crate::support::kore::{Answer, Cut, Framing, Quirk, Ranges, SourceFile, Target, Timeline};
+use crate::support::s3::Op;
+use crate::support::scene::{PART, key, recording};
+use crate::support::world::{World, id};
+use std::time::Duration;
+
+const LENGTH: u64 = 2 * PART + 70_000;
+/// In the second part.
+const MIDDLE: u64 = PART + 1_000_000;
+
+fn large(name: &str) -> SourceFile {
+    SourceFile::new(name, recording(name.len() as u64, LENGTH))
+}
+
+/// Archives these, one a session, and says how often Kore was asked about each.
+async fn archive(world: &World, files: &[SourceFile]) -> Vec<usize> {
+    for (file, number) in files.iter().zip(0..) {
+        world.ready(&id(number), [file.clone()]).await;
+    }
+    let daemon = world.daemon().await;
+    for (file, number) in files.iter().zip(0..) {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived", "{}", file.name());
+        world.assert_holds(&key(&id(number), file.name()), file);
+        assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("0"), "{}", file.name());
+    }
+    assert_eq!(world.s3.keys().len(), 2 * files.len());
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+    (0..).take(files.len()).map(|number| world.kore.polls_of(&id(number)).len()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_goes_on_where_the_host_proves_that_it_is_the_same_file() {
+    let world = World::in_parts().await;
+    let cut = |how| Quirk::Cut { after: MIDDLE, how };
+    let files = [
+        large("fin.wav").next(1, cut(Cut::Fin)),
+        large("reset.wav").next(1, cut(Cut::Rst)),
+        large("at-the-edge-of-a-part.wav").next(1, Quirk::Cut { after: PART, how: Cut::Fin }),
+        large("stalls.wav").next(1, Quirk::Stall { after: MIDDLE }),
+        large("whole-again.wav").next(1, cut(Cut::Fin)).nth(1, Quirk::Ranges(Ranges::Ignored)),
+    ];
+    let polls = archive(&world, &files).await;
+    assert_eq!(polls, [1; 5], "none was begun anew");
+    assert!(files.iter().all(|file| file.requests() == 2));
+    assert_eq!(world.s3.count(Op::CreateUpload), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_is_begun_anew_where_nothing_proves_that_it_goes_on() {
+    let world = World::in_parts().await;
+    let cut = || Quirk::Cut { after: MIDDLE, how: Cut::Rst };
+    let bent = |name, quirk| large(name).next(1, cut()).nth(1, quirk);
+    let files = [
+        large("no-tag.wav").always(Quirk::NoETag).next(1, cut()),
+        large("no-tag-chunked.wav").always(Quirk::Framed(Framing::Chunked)).next(1, cut()),
+        bent("other-tag.wav", Quirk::ETag("\"another\"")),
+        bent("shifted.wav", Quirk::Ranges(Ranges::Shifted)),
+        bent("misnamed.wav", Quirk::Ranges(Ranges::Misnamed)),
+        bent("416.wav", Quirk::Ranges(Ranges::Unsatisfiable)),
+    ];
+    let polls = archive(&world, &files).await;
+    assert_eq!(polls, [2; 6]);
+    assert_eq!(world.s3.count(Op::AbortUpload), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_runs_out_before_or_during_the_download_is_asked_for_again() {
+    let world = World::in_parts().await;
+    let before = large("before.wav").next(1, Quirk::Code(403));
+    let during = large("during.wav");
+    let during = during.next(1, Quirk::Cut { after: MIDDLE, how: Cut::Fin }).nth(1, Quirk::Code(410));
+    assert_eq!(archive(&world, &[before, during]).await, [2, 2]);
+    // Two files of a session, one of them gone: the other is fetched once.
+    let world = World::in_parts().await;
+    let (sound, late) = (large("sound.wav"), large("late.wav").next(1, Quirk::Code(404)));
+    world.ready(&id(1), [sound.clone(), late.clone()]).await;
+    assert!(world.run_until_empty().await.success());
+    assert_eq!((sound.requests(), late.requests()), (1, 2));
+    world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_is_never_honoured_is_charged_to_its_row_and_ends_it_as_not_found() {
+    let mut world = World::in_parts().await;
+    world.set("poll.max_failures", "3").set("poll.fail_after", "\"1s\"");
+    let (gone, sound) = (large("gone.wav").always(Quirk::Code(404)), large("sound.wav"));
+    world.ready(&id(1), [gone, sound.clone()]).await;
+    assert_eq!(world.run_until_empty().await.code(), Some(3));
+    assert_eq!(world.column(&id(1), "reason").await.as_deref(), Some("not_found"));
+    world.assert_holds(&key(&id(1), "sound.wav"), &sound);
+    assert_eq!(sound.requests(), 1, "what is archived is not fetched again");
+    world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_within_the_hosts_are_followed_and_others_wait_for_the_settings() {
+    let world = World::in_parts().await;
+    let target = large("target.wav");
+    world.kore.serve(&target);
+    let near = SourceFile::new("near.wav", recording(10, LENGTH)).always(Quirk::Redirect(Target::File(target.clone())));
+    let far = large("far.wav").always(Quirk::Redirect(Target::To("http://169.254.169.254/latest?s=secret".into())));
+    let around = large("around.wav").always(Quirk::Redirect(Target::Itself));
+    for (file, number) in [&near, &far, &around].into_iter().zip(1..) {
+        world.ready(&id(number), [file.clone()]).await;
+    }
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    world.assert_holds(&key(&id(1), "near.wav"), &target);
+    world.until_logged("169.254.169.254").await;
+    crate::support::world::until(|| (around.requests() > 4).then_some(())).await.expect("it is tried again");
+    assert_eq!(world.column(&id(2), "failures").await.as_deref(), Some("0"));
+    assert_ne!(world.column(&id(3), "failures").await.as_deref(), Some("0"));
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_fails_and_its_siblings_are_archived() {
+    let mut world = World::in_parts().await;
+    world.set("transfer.max_bytes", "\"10MiB\"");
+    let sound = SourceFile::new("sound.wav", recording(1, PART + 1));
+    for (number, framing) in
+        [(1, Framing::Length), (2, Framing::Chunked), (3, Framing::LengthText("18446744073709551615"))]
+    {
+        let large = SourceFile::new("large.wav", recording(2, 2 * PART + 1)).always(Quirk::Framed(framing));
+        world.ready(&id(number), [large, sound.clone()]).await;
+    }
+    let daemon = world.daemon().await;
+    for number in 1..=3 {
+        assert_eq!(world.end_of(&id(number)).await, "failed/too_large", "{number}");
+        world.assert_holds(&key(&id(number), "sound.wav"), &sound);
+    }
+    assert_eq!(world.s3.keys().len(), 3, "no sidecar says that they are complete");
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_charged_to_its_row_and_the_file_is_archived_when_it_comes() {
+    let world = World::in_parts().await;
+    let quirks = [
+        Quirk::Gzip,
+        Quirk::NoContent,
+        Quirk::Ranges(Ranges::Unasked),
+        Quirk::Framed(Framing::LengthAndChunked),
+        Quirk::Code(451),
+    ];
+    let mut files = Vec::new();
+    for (quirk, number) in quirks.into_iter().zip(0..) {
+        let file = SourceFile::new("a.wav", recording(u64::from(number), LENGTH)).next(2, quirk);
+        world.ready(&id(number), [file.clone()]).await;
+        files.push(file);
+    }
+    let daemon = world.daemon().await;
+    for (file, number) in files.iter().zip(0..) {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived");
+        world.assert_holds(&key(&id(number), "a.wav"), file);
+        assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("2"), "{number}");
+    }
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_down_or_drips_is_waited_for_and_nobody_is_charged() {
+    let world = World::in_parts().await;
+    let files = [
+        large("500.wav").next(2, Quirk::Code(500)),
+        large("silent.wav").next(1, Quirk::Vanish(Cut::Rst)),
+        large("drips.wav").next(1, Quirk::Drip(Duration::from_millis(200))),
+    ];
+    archive(&world, &files).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_the_last_list_are_what_done_means() {
+    let world = World::in_parts().await;
+    let (old, new) = (large("old.wav").always(Quirk::Code(404)), large("new.wav"));
+    let timeline = Timeline::new().polls(1, Answer::success([old.clone()]));
+    world.kore.session(&id(1), timeline.finally(Answer::success([new.clone()])));
+    world.insert(&[&id(1)]).await;
+    assert!(world.run_until_empty().await.success());
+    world.assert_holds(&key(&id(1), "new.wav"), &new);
+    assert_eq!(world.s3.keys().len(), 2);
+    world.assert_clean();
+}

@@ -1,0 +1,194 @@
+//! Ends of every kind: kill -9 at any moment, a signal in each phase, a crash around the creation of an upload.
+
+use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
+use crate::support::s3::{Fault, Op, Times};
+use crate::support::scene::{PART, key, recording};
+use crate::support::world::{World, id, until};
+use std::time::Duration;
+
+/// `KORE_ARCHIVER_KILLS=1000` for a night of it.
+fn rounds() -> u32 {
+    std::env::var("KORE_ARCHIVER_KILLS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(12)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the moment of a kill is on the machine's clock")]
+async fn wait(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whenever_it_is_killed_the_next_run_finishes_and_leaves_no_upload_and_no_second_object() {
+    let world = World::in_parts().await;
+    let mut files = Vec::new();
+    for number in 0..rounds() {
+        let seed = u64::from(number);
+        let session = [
+            SourceFile::new("small.wav", recording(seed, 2000)),
+            SourceFile::new("large.wav", recording(seed, 2 * PART + seed)).always(Quirk::Throttle(40_000_000)),
+        ];
+        world.ready(&id(number), session.clone()).await;
+        files.push(session);
+        let daemon = world.daemon().await;
+        wait(u64::from(rand::random::<u8>()) * 3).await;
+        daemon.kill().await;
+    }
+    let foreign = foreign_upload(&world).await;
+    let daemon = world.daemon().await;
+    for (session, number) in files.iter().zip(0..) {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived");
+        for file in session {
+            world.assert_holds(&key(&id(number), file.name()), file);
+        }
+    }
+    let swept = until(|| (world.s3.open_uploads().len() == 1).then_some(())).await;
+    assert!(swept.is_some(), "{:?}", world.s3.open_uploads());
+    assert_eq!(world.s3.open_uploads()[0].key, foreign);
+    assert_eq!(world.s3.keys().len(), 3 * files.len());
+    assert_eq!((world.s3.overwrites(), world.s3.deletes()), (0, 0));
+    assert_eq!(daemon.stop().await, 0);
+    assert_eq!(world.rows("SELECT * FROM uploads").await.len(), 0);
+}
+
+/// Somebody else's upload, on a key that this queue never worked on.
+async fn foreign_upload(world: &World) -> String {
+    let mut other = World::in_parts().await;
+    other
+        .set("bucket.endpoint_url", &format!("\"{}\"", world.s3.endpoint()))
+        .set("bucket.key_template", "\"other/{session_id}/{file_name}\"");
+    let file = SourceFile::new("large.wav", recording(99, 2 * PART + 1)).always(Quirk::Stall { after: PART + 1 });
+    other.ready("foreign", [file]).await;
+    let daemon = other.daemon().await;
+    let open = || world.s3.open_uploads().into_iter().find(|upload| upload.key.starts_with("other/"));
+    let open = until(open).await.expect("it is begun");
+    daemon.kill().await;
+    open.key
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_name_was_never_learned_is_found_by_its_key_and_the_new_one_is_left_alone() {
+    let world = World::in_parts().await;
+    let file = SourceFile::new("large.wav", recording(1, 2 * PART + 1));
+    world.s3.fail_next(Op::CreateUpload, Times::Next(1), Fault::DropAfterApply);
+    world.s3.fail_next(Op::ListUploads, Times::Forever, Fault::Hang(Duration::from_mins(5)));
+    world.ready(&id(1), [file.clone()]).await;
+    let daemon = world.daemon().await;
+    until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
+    wait(300).await;
+    daemon.kill().await;
+    world.s3.heal();
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    world.assert_holds(&key(&id(1), "large.wav"), &file);
+    world.assert_clean();
+    assert_eq!(world.kore.polls().len(), 2, "the new upload was not disturbed");
+    assert_eq!(daemon.stop().await, 0);
+}
+
+/// What is under way when the signal comes.
+async fn phase(name: &str) -> World {
+    let mut world = World::in_parts().await;
+    world.set("transfer.drain_timeout", "\"1s\"").set("transfer.stall_window", "\"60s\"");
+    let file = SourceFile::new("large.wav", recording(1, 2 * PART + 1));
+    match name {
+        "idle" => world.create_queue(),
+        "waits for its turn" => {
+            world.set("bots.default.requests_per_minute", "1");
+            world.kore.session(&id(1), Timeline::ready([file]));
+            world.insert(&[&id(0), &id(1), &id(2)]).await;
+        }
+        "kore is silent" => {
+            world.kore.session(&id(1), Timeline::new().finally(Answer::hang()));
+            world.insert(&[&id(1)]).await;
+        }
+        "the download stalls" => {
+            world.ready(&id(1), [file.always(Quirk::Stall { after: PART + 1000 })]).await;
+        }
+        upload => {
+            let op = match upload {
+                "head hangs" => Op::HeadObject,
+                "create hangs" => Op::CreateUpload,
+                "a part hangs" => Op::UploadPart,
+                "complete hangs" => Op::CompleteUpload,
+                other => panic!("no phase is called {other}"),
+            };
+            world.s3.fail_next(op, Times::Forever, Fault::Hang(Duration::from_mins(5)));
+            world.ready(&id(1), [file]).await;
+        }
+    }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_in_any_phase_ends_it_in_time_and_gives_back_what_is_not_finished() {
+    let phases = [
+        "idle",
+        "waits for its turn",
+        "kore is silent",
+        "the download stalls",
+        "head hangs",
+        "create hangs",
+        "a part hangs",
+        "complete hangs",
+    ];
+    let all = phases.into_iter().zip(["TERM", "INT"].into_iter().cycle()).map(async |(name, signal)| {
+        let world = phase(name).await;
+        let mut daemon = world.daemon().await;
+        match name {
+            "create hangs" => wait(1500).await,
+            "a part hangs" | "the download stalls" | "complete hangs" => {
+                until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
+                wait(500).await;
+            }
+            _ => wait(1000).await,
+        }
+        let began = now();
+        daemon.signal(signal);
+        assert_eq!(daemon.ended().await.code(), Some(0), "{name}: {}", world.log());
+        let took = began.elapsed();
+        // The drain, a last call to the bucket, an abort; and a machine that is busy.
+        assert!(took < Duration::from_secs(12), "{name} took {took:?}: {}", world.log());
+        assert_eq!(world.s3.open_uploads(), [], "{name}");
+        let charged = world.rows("SELECT * FROM sessions WHERE state <> 'pending' OR failures > 0").await;
+        assert!(charged.iter().all(|row| row["session_id"] == Some(id(0))), "{name}: {charged:?}");
+    });
+    futures_util::future::join_all(all).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long another process takes is on the machine's clock")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let mut world = phase("the download stalls").await;
+    world.set("transfer.drain_timeout", "\"60s\"");
+    let mut daemon = world.daemon().await;
+    until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
+    daemon.signal("TERM");
+    world.until_logged("stopping: nothing").await;
+    let began = now();
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(3));
+    // The next start clears up, and finishes.
+    world.kore.session(&id(1), Timeline::ready([SourceFile::new("large.wav", recording(1, 2 * PART + 1))]));
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    until(|| world.s3.open_uploads().is_empty().then_some(())).await.expect("it is swept");
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_is_finished_within_the_drain() {
+    let world = World::in_parts().await;
+    let file = SourceFile::new("large.wav", recording(1, 2 * PART + 1)).always(Quirk::Throttle(8_000_000));
+    world.ready(&id(1), [file.clone()]).await;
+    let daemon = world.daemon().await;
+    until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
+    assert_eq!(daemon.stop().await, 0);
+    assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("done"));
+    world.assert_holds(&key(&id(1), "large.wav"), &file);
+    world.assert_clean();
+}
