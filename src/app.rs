@@ -297,7 +297,7 @@ async fn sweep(journeys: Journeys) {
 }
 
 /// Tells the archive what earlier runs left, before this one begins uploads of its own.
-async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
+pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
     match desk.left_uploads(run).await {
         Ok(left) => left
             .iter()
@@ -351,7 +351,7 @@ async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
 
 /// The ledger of uploads, kept in the queue.
 #[derive(Debug)]
-struct QueueLedger {
+pub struct QueueLedger {
     bucket: String,
     writer: Writer,
     clock: Arc<dyn Clock>,
@@ -359,7 +359,9 @@ struct QueueLedger {
 }
 
 impl QueueLedger {
-    fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
+    /// A ledger of this bucket's uploads, behind this writer.
+    #[must_use]
+    pub fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
         // Above what any earlier run has used, as long as the clock is not set back by more than it ran.
         let first = clock.now().as_millis().saturating_mul(1000);
         Self { bucket, writer, clock, next: AtomicI64::new(first) }

@@ -281,6 +281,12 @@ impl Desk {
             .await
     }
 
+    /// Whether somebody's look is under way: a simulation lets it end before it goes on.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.connection.try_lock().is_err()
+    }
+
     pub(super) fn damaged(&self, verdict: &str) -> QueueError {
         QueueError::not_usable(&self.path, format!("it is damaged ({verdict}); restore it from a backup"))
     }
