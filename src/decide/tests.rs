@@ -130,7 +130,7 @@ fn errors_wait_longer_and_longer_and_a_status_ends_that() {
 #[test]
 fn not_yet_ends_at_give_up_after_with_a_last_look_at_that_moment() {
     for kind in [StatusKind::CallInProgress, StatusKind::MediaInProgress, StatusKind::KoreRetrying, StatusKind::Other] {
-        let before = 96 * HOUR - Duration::from_secs(1);
+        let before = (96 * HOUR).saturating_sub(Duration::from_secs(1));
         assert_eq!(wait_of(&step(&fresh(), status(kind), before), before), Duration::from_secs(1), "{kind:?}");
         assert_eq!(step(&fresh(), status(kind), 96 * HOUR).next, Next::Finish(Reason::NeverReady), "{kind:?}");
     }
@@ -155,7 +155,7 @@ fn no_is_believed_after_the_grace_when_it_was_said_twice_in_a_row_and_apart() {
             history = step.history;
         }
         // The first look may be the last before giving up: the second is apart all the same.
-        for after in [96 * HOUR - MINUTE, 96 * HOUR, 500 * HOUR] {
+        for after in [(96 * HOUR).saturating_sub(MINUTE), 96 * HOUR, 500 * HOUR] {
             assert_eq!(wait_of(&step(&fresh(), status(kind), after), after), 15 * MINUTE);
         }
     }
@@ -180,7 +180,7 @@ fn a_row_fails_when_its_failures_are_many_and_the_first_is_long_ago() {
     assert_eq!(after(&failed(19, 24 * HOUR), true), Next::Finish(Reason::NotFound));
     assert_eq!(after(&failed(19, 24 * HOUR), false), Next::Finish(Reason::TooManyFailures));
     assert!(matches!(after(&failed(18, 24 * HOUR), true), Next::Wait(_)), "not many enough");
-    assert!(matches!(after(&failed(1000, 24 * HOUR - MINUTE), true), Next::Wait(_)), "not long enough");
+    assert!(matches!(after(&failed(1000, (24 * HOUR).saturating_sub(MINUTE)), true), Next::Wait(_)), "not long enough");
 }
 
 fn any_kind() -> impl Strategy<Value = StatusKind> {
