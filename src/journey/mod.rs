@@ -1,6 +1,6 @@
 //! ONE session: ask, decide, copy, prove, record.
 //!
-//! A [`Journey`] is one attempt at one row. It observes through the edges (vendor, archive), lets [`decide`] choose,
+//! A journey is one attempt at one row. It observes through the edges (vendor, archive), lets [`decide`] choose,
 //! and ends in one [`Write`] for the queue, or in none: then the row is given back as it was, because the daemon is
 //! stopping or a pause began meanwhile. Each step may run twice; a crash between any two of them costs a repetition.
 //!
@@ -13,12 +13,15 @@ mod copy;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use serde_json::json;
-use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
@@ -53,7 +56,7 @@ pub struct Line {
     most: usize,
     /// Held by whoever is first. Only the first of a line takes one of the daemon's polls, so that a turn is used the
     /// moment it is granted: turns that were saved up would leave together when a slow Kore answers again.
-    first: Mutex<()>,
+    first: Arc<Mutex<()>>,
     waiting: AtomicUsize,
     moved: Arc<Notify>,
 }
@@ -65,7 +68,7 @@ impl Line {
     pub fn new(requests_per_minute: u32, moved: Arc<Notify>) -> Self {
         let served = requests_per_minute / ROUNDS_A_MINUTE;
         let most = 2 + usize::try_from(served).unwrap_or(usize::MAX - 2);
-        Self { most, first: Mutex::new(()), waiting: AtomicUsize::new(0), moved }
+        Self { most, first: Arc::default(), waiting: AtomicUsize::new(0), moved }
     }
 
     /// How many more it takes.
@@ -74,11 +77,14 @@ impl Line {
         self.most.saturating_sub(self.waiting.load(Ordering::Relaxed))
     }
 
-    /// Joins the line; dropping the place leaves it.
+    /// Joins the line at its end; dropping the place leaves it.
     #[must_use]
     pub fn join(self: &Arc<Self>) -> Place {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(self))
+        let mut first = Box::pin(maybe_done(Arc::clone(&self.first).lock_owned().boxed()));
+        // The lock is served in the order in which it was first asked for: that is now, not when a task comes to it.
+        let _ = first.as_mut().now_or_never();
+        Place { line: Arc::clone(self), first }
     }
 }
 
@@ -86,13 +92,29 @@ impl Line {
 const ROUNDS_A_MINUTE: u32 = 1200;
 
 /// A place in a [`Line`].
-#[derive(Debug)]
-pub struct Place(Arc<Line>);
+pub struct Place {
+    line: Arc<Line>,
+    first: Pin<Box<MaybeDone<BoxFuture<'static, OwnedMutexGuard<()>>>>>,
+}
+
+impl Place {
+    /// Waits until everybody who came before has left.
+    async fn be_first(&mut self) -> Option<OwnedMutexGuard<()>> {
+        self.first.as_mut().await;
+        self.first.as_mut().take_output()
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("line", &self.line).finish_non_exhaustive()
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.moved.notify_one();
+        self.line.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.line.moved.notify_one();
     }
 }
 
@@ -198,9 +220,8 @@ impl Journeys {
         let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Asked::Released,
-            permit = self.turn(bot) => permit,
+            permit = self.turn(bot, place) => permit,
         };
-        drop(place);
         let Ok(pass) = self.pauses.enter(&What::Bot(row.bot.clone())) else { return Asked::Released };
         let answer = bot.vendor.poll(&row.session_id).await;
         drop(permit);
@@ -214,9 +235,10 @@ impl Journeys {
         }
     }
 
-    /// One of the daemon's polls, at this account's turn.
-    async fn turn(&self, bot: &Bot) -> SemaphorePermit<'_> {
-        let _first = bot.line.first.lock().await;
+    /// One of the daemon's polls, at this account's turn. Who has no place yet joins the line at its end.
+    async fn turn(&self, bot: &Bot, place: Option<Place>) -> SemaphorePermit<'_> {
+        let mut place = place.unwrap_or_else(|| bot.line.join());
+        let _first = place.be_first().await;
         let permit = self.polls.acquire().await.expect("this semaphore is never closed");
         bot.vendor.turn().await;
         permit

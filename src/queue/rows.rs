@@ -3,6 +3,8 @@
 //! Any program may have written a row, also one that switched the CHECKs off. Text is therefore read as bytes, cut to
 //! a length, and parsed; a row that does not parse is [`Claimed::Invalid`] with the reason, and loses nobody's time.
 
+use std::cmp::Reverse;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
 
@@ -58,6 +60,15 @@ impl Claimed {
             Self::Invalid { lease, .. } => lease,
         }
     }
+
+    /// Who comes first among what is due, the least first: by priority, then by age. What is no row is soon done with.
+    #[must_use]
+    pub fn rank(&self) -> (Reverse<i64>, Timestamp) {
+        match self {
+            Self::Row(row) => (Reverse(row.priority), row.due_at),
+            Self::Invalid { .. } => (Reverse(i64::MAX), Timestamp::from_millis(0)),
+        }
+    }
 }
 
 /// A row to work on.
@@ -69,6 +80,8 @@ pub struct Row {
     pub session_id: SessionId,
     /// Which `[bots.NAME]`.
     pub bot: String,
+    /// Higher goes first.
+    pub priority: i64,
     /// The caller's hint, if it is a time in the past.
     pub call_ended_at: Option<Timestamp>,
     /// The caller's hint, if it is none of that: ignored, with an event.
@@ -87,7 +100,7 @@ pub struct Row {
 
 /// The columns that [`claimed`] reads. Lengths are bounded in SQL, so that a bent row cannot fill the memory.
 pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB) AS session_id, \
-    CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, \
+    CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, CAST(priority AS INTEGER) AS priority, \
     CASE \
     WHEN typeof(session_id) <> 'text' THEN 'session_id must be text' \
     WHEN length(CAST(session_id AS BLOB)) NOT BETWEEN 1 AND 128 OR length(CAST(session_id AS BLOB)) <> length(session_id) \
@@ -155,6 +168,7 @@ fn read(
     Ok(Ok(Row {
         lease,
         bot: bot.to_owned(),
+        priority: row.try_get("priority")?,
         call_ended_at,
         unusable_hint,
         metadata,

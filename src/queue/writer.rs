@@ -322,14 +322,18 @@ impl Scribe {
 
     /// Writes a batch, however long that takes.
     async fn write(&mut self, jobs: &[Job]) -> Result<VecDeque<Applied>, QueueError> {
-        let mut step = 0;
+        let (mut step, mut io_errors) = (0, 0);
         loop {
             match self.try_write(jobs).await {
                 Ok(applied) => {
                     self.health.send_if_modified(|health| std::mem::replace(health, Health::Fine) != Health::Fine);
                     return Ok(applied);
                 }
-                Err(error) => self.wait_out(error, step).await?,
+                Err(error) => {
+                    // In a row: minutes of a full disk or of a lock are no evidence against the storage.
+                    io_errors = if matches!(error, QueueError::Io(_)) { io_errors + 1 } else { 0 };
+                    self.wait_out(error, step, io_errors).await?;
+                }
             }
             step += 1;
         }
@@ -392,11 +396,11 @@ impl Scribe {
     }
 
     /// Waits for what will pass; gives back what will not.
-    async fn wait_out(&mut self, error: QueueError, step: u32) -> Result<(), QueueError> {
+    async fn wait_out(&mut self, error: QueueError, step: u32, io_errors: u32) -> Result<(), QueueError> {
         let reason = match &error {
             QueueError::Busy(_) => "locked",
             QueueError::Full(_) => "disk_full",
-            QueueError::Io(_) if step < MOST_IO_ERRORS => "io_error",
+            QueueError::Io(_) if io_errors <= MOST_IO_ERRORS => "io_error",
             QueueError::Io(cause) => {
                 return Err(QueueError::not_usable(&self.path, format!("{cause}; again and again")));
             }

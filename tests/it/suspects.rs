@@ -137,12 +137,12 @@ async fn a_body_that_ends_with_its_connection_is_done_only_if_its_container_prov
 async fn a_large_file_whose_truncation_shows_only_at_its_end_leaves_nothing_under_the_sound_key() {
     let world = World::in_parts().await;
     // A FLAC that promises more samples than it has frames for, which only its last frame tells.
-    let mut bytes = flac::flac(&speech(1, Duration::from_secs(400)));
+    let mut bytes = flac::flac(&speech(1, Duration::from_secs(700)));
     bytes.truncate(bytes.len() / 2);
     assert!(bytes.len() as u64 > 2 * PART, "{}", bytes.len());
     let file = SourceFile::new("a.flac", bytes).always(Quirk::Framed(Framing::Chunked));
     // A WAV that says so in its header, but of a length that HTTP tells only at the end.
-    let samples = speech(2, Duration::from_secs(400));
+    let samples = speech(2, Duration::from_secs(700));
     let said =
         SourceFile::new("b.wav", wav(WavShape::SaysMore(1000), &samples)).always(Quirk::Framed(Framing::Chunked));
     // The same with its length: known from the start, and fetched once.

@@ -1,0 +1,165 @@
+//! What is to be run, how often, and what came of it.
+//!
+//! The arguments are those of a test program as far as `cargo test` and its kind use them: names choose (part of one
+//! is enough, unless `--exact`), `--list` lists, and flags of the usual harness that mean nothing here are let pass.
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use futures_util::future::LocalBoxFuture;
+
+/// A scenario and how to run it.
+pub struct Scenario {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// Trials of the short form.
+    pub short: u32,
+    /// Whether it mostly waits, so that it runs beside the others.
+    pub is_patient: bool,
+    pub run: fn(Plan) -> LocalBoxFuture<'static, Outcome>,
+}
+
+/// How a scenario is to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub trials: u32,
+    pub seed: u64,
+}
+
+/// What came of it; a failure is a panic.
+pub enum Outcome {
+    /// The figures.
+    Held(String),
+    /// What is missing here.
+    Skipped(String),
+}
+
+/// A scenario under way, on a thread and a runtime of its own, so that its panic is its failure alone.
+pub struct Running {
+    scenario: &'static Scenario,
+    watch: Watch,
+    thread: JoinHandle<Outcome>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Held,
+    Skipped,
+    Failed,
+}
+
+impl Running {
+    pub fn start(scenario: &'static Scenario, choice: &Choice) -> Self {
+        let plan = Plan { trials: choice.trials.unwrap_or(scenario.short), seed: choice.seed };
+        println!("{}: {}, seed {}", scenario.name, scenario.about, plan.seed);
+        let run = move || {
+            let runtime = tokio::runtime::Runtime::new().expect("the machine has threads");
+            runtime.block_on((scenario.run)(plan))
+        };
+        Self { scenario, watch: Watch::start(), thread: std::thread::spawn(run) }
+    }
+
+    /// Waits for it, and prints its figures.
+    pub fn end(self) -> End {
+        let outcome = self.thread.join();
+        let (name, time) = (self.scenario.name, self.watch.read());
+        match outcome {
+            Ok(Outcome::Held(figures)) => {
+                println!("{name}: {figures} ({time})");
+                End::Held
+            }
+            Ok(Outcome::Skipped(why)) => {
+                println!("{name}: SKIPPED: {why}");
+                End::Skipped
+            }
+            Err(_) => {
+                println!("{name}: FAILED ({time})");
+                End::Failed
+            }
+        }
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+pub struct Choice {
+    names: Vec<String>,
+    exact: bool,
+    ignored: bool,
+    pub list: bool,
+    pub must_run: bool,
+    pub trials: Option<u32>,
+    pub seed: u64,
+}
+
+impl Choice {
+    /// Reads the arguments.
+    pub fn of(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut choice = Self { seed: rand::random::<u32>().into(), ..Self::default() };
+        let mut arguments = arguments;
+        while let Some(argument) = arguments.next() {
+            let mut number = || {
+                let text = arguments.next().unwrap_or_default();
+                text.parse::<u64>().map_err(|_| format!("{argument} takes a number, not {text:?}"))
+            };
+            match argument.as_str() {
+                "--list" => choice.list = true,
+                "--exact" => choice.exact = true,
+                "--ignored" => choice.ignored = true,
+                "--must-run" => choice.must_run = true,
+                "--trials" => choice.trials = Some(u32::try_from(number()?).map_err(|error| error.to_string())?),
+                "--seed" => choice.seed = number()?,
+                "--format" | "--test-threads" | "--skip" | "--color" | "-Z" => drop(arguments.next()),
+                flag if flag.starts_with('-') => {}
+                name => choice.names.push(name.to_owned()),
+            }
+        }
+        Ok(choice)
+    }
+
+    /// Whether this one is meant.
+    pub fn wants(&self, name: &str) -> bool {
+        let meant = |wanted: &String| if self.exact { wanted == name } else { name.contains(wanted.as_str()) };
+        // None of these is an ignored test.
+        !self.ignored && (self.names.is_empty() || self.names.iter().any(meant))
+    }
+}
+
+/// How long something takes, for people.
+pub struct Watch(Instant);
+
+impl Watch {
+    #[expect(clippy::disallowed_methods, reason = "a test that measures another process uses the machine's clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    pub fn read(&self) -> String {
+        format!("{:.1} s", self.elapsed().as_secs_f64())
+    }
+}
+
+/// Waits.
+#[expect(clippy::disallowed_methods, reason = "a test waits for another process, whose clock is the machine's")]
+pub async fn nap(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
+/// Looks until there is something, for so long.
+pub async fn within<T>(patience: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    let watch = Watch::start();
+    loop {
+        if let Some(found) = look().await {
+            return Some(found);
+        }
+        if watch.elapsed() > patience {
+            return None;
+        }
+        nap(Duration::from_millis(20)).await;
+    }
+}

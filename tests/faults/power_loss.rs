@@ -1,0 +1,104 @@
+//! Power loss: the file system is shut down without a flush while rows are being finished (FAULTS Q2).
+//!
+//! The queue lies on an image file, mounted through a loop device. A reader of the queue, another connection, notes
+//! which rows it has seen done; what anybody has seen is acknowledged. At a random moment the file system is cut off:
+//! what is not on the disk by then never gets there. The daemon is killed, the image is mounted again (the journal is
+//! replayed, as after a real cut), and every acknowledged row must still be done and its object whole. Rows that were
+//! lost with the cut (inserted and never synced) are inserted again, and everything has to come out done.
+//!
+//! What it does not show: a disk that acknowledges a flush and drops it, and sectors that are torn within themselves.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use sqlx::Connection as _;
+
+use super::mount::{Mount, make_image};
+use super::plan::{Outcome, Plan, Watch, nap};
+use super::process::has;
+use super::scene::{Kind, Scene};
+
+/// Trials in one scene: what its bucket holds stays in memory.
+const TRIALS_A_SCENE: u32 = 50;
+const ROWS_A_TRIAL: [Kind; 6] = [Kind::Small; 6];
+const IMAGE_MIB: u64 = 64;
+/// The smallest that xfs takes.
+const XFS_IMAGE_MIB: u64 = 320;
+
+#[derive(Default)]
+struct Tally {
+    cuts: u32,
+    acknowledged: usize,
+    unfinished: usize,
+}
+
+pub async fn ext4(plan: Plan) -> Outcome {
+    run(plan, &["mkfs.ext4", "-q", "-F"], IMAGE_MIB).await
+}
+
+pub async fn xfs(plan: Plan) -> Outcome {
+    run(plan, &["mkfs.xfs", "-q", "-f"], XFS_IMAGE_MIB).await
+}
+
+async fn run(plan: Plan, mkfs: &[&str], mib: u64) -> Outcome {
+    for program in [mkfs[0], "xfs_io"] {
+        if !has(program) {
+            return Outcome::Skipped(format!("{program} is not installed"));
+        }
+    }
+    let mut draw = StdRng::seed_from_u64(plan.seed);
+    let mut tally = Tally::default();
+    let watch = Watch::start();
+    while tally.cuts < plan.trials {
+        let cuts = TRIALS_A_SCENE.min(plan.trials - tally.cuts);
+        if let Err(why) = scene(&mut draw, cuts, mkfs, mib, &mut tally).await {
+            return Outcome::Skipped(why);
+        }
+        if tally.cuts < plan.trials {
+            println!("power-loss, {}: {} of {} so far, {}", mkfs[0], tally.cuts, plan.trials, watch.read());
+        }
+    }
+    let Tally { cuts, acknowledged, unfinished } = tally;
+    Outcome::Held(format!(
+        "{cuts} trials: {acknowledged} rows acknowledged as done before a cut, {unfinished} still in work; 0 acknowledged \
+         rows lost, 0 falsely done, 0 written twice; {:.2} s a trial",
+        watch.elapsed().as_secs_f64() / f64::from(cuts)
+    ))
+}
+
+/// `Err`: why it cannot be tried here.
+async fn scene(draw: &mut StdRng, cuts: u32, mkfs: &[&str], mib: u64, tally: &mut Tally) -> Result<(), String> {
+    let images = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let image = images.path().join("disk");
+    make_image(&image, mkfs, mib)?;
+    let (mut scene, mut disk) = Scene::on(|at| Mount::image(at, &image)).await?;
+    for _ in 0..cuts {
+        scene.insert(&ROWS_A_TRIAL).await;
+        let daemon = scene.start_ready().await;
+        let before = scene.acknowledged();
+        // The reader keeps the queue open: looking does not checkpoint.
+        let mut reader = scene.world.sql().await;
+        let until = Watch::start();
+        let cut_at = Duration::from_millis(draw.random_range(0..250));
+        while until.elapsed() < cut_at {
+            scene.look_through(&mut reader).await;
+            nap(Duration::from_millis(2)).await;
+        }
+        disk.cut()?;
+        tally.cuts += 1;
+        daemon.kill();
+        // On a file system that is gone; whether that works is of no interest.
+        let _ = reader.close().await;
+        tally.acknowledged += scene.acknowledged() - before;
+        let at = scene.disk();
+        drop(disk);
+        disk = Mount::image(&at, &image)?;
+        scene.look().await;
+        tally.unfinished += scene.insert_again().await;
+    }
+    scene.settle().await;
+    scene.prove().await;
+    drop(disk);
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! The daemon as a process that is started bare: no waiting until it is ready, nothing between it and a signal.
+
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use super::plan::within;
+
+/// A process of ours; killed when this is dropped.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts this, its stderr appended to the log.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the folder is ours");
+        Self(command.stdout(Stdio::null()).stderr(file).spawn().expect("the program starts"))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Its end, if it has come.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("the child is ours")
+    }
+
+    /// Its end, if it comes in that time.
+    pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        within(patience, async || self.has_ended()).await
+    }
+
+    /// Tells whoever traces it to let go. Says whether nobody does any more.
+    pub fn send_tracer_away(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map_or("0", str::trim);
+        if tracer != "0" {
+            // It is ours: it was started with this process, to trace it.
+            let _ = Command::new("kill").args(["-TERM", tracer]).status();
+        }
+        tracer == "0"
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
+        assert!(sent.expect("there is a kill command").success(), "the process is gone");
+    }
+
+    /// SIGTERM, and its exit code.
+    pub async fn stop(mut self, patience: Duration) -> i32 {
+        self.signal("TERM");
+        let ended = self.ended(patience).await.expect("it ends after SIGTERM");
+        ended.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The same command, started by another program: `strace …`, `prlimit …`.
+pub fn under(wrapper: &[&str], command: &Command) -> Command {
+    let (program, arguments) = wrapper.split_first().expect("a wrapper has a name");
+    let mut wrapped = Command::new(program);
+    wrapped.args(arguments).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        wrapped.env(name, value.unwrap_or_default());
+    }
+    wrapped
+}
+
+/// Whether there is such a program.
+pub fn has(program: &str) -> bool {
+    let found = Command::new("sh").arg("-c").arg(format!("command -v {program}")).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
