@@ -1,5 +1,7 @@
 //! The composition root: the only place that builds the edges and puts them together. Build, run, drain.
 
+mod lessons;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,6 +33,7 @@ use crate::queue::writer::Health;
 use crate::queue::{Desk, Queue, QueueError, Write, Writer};
 use crate::shutdown::Shutdown;
 use crate::worker::{Ended, Vitals, Worker};
+use lessons::Account;
 
 /// How long the note of an upload may take before the upload is created all the same: another program may hold the
 /// queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that time, the
@@ -47,6 +50,7 @@ const NO_UPLOAD: i64 = -1;
 pub struct App {
     worker: Worker,
     journeys: Journeys,
+    accounts: Vec<Account>,
     writer: Writer,
     desk: Arc<Desk>,
     shutdown: Shutdown,
@@ -110,6 +114,7 @@ impl App {
             writer: writer.clone(),
             desk: Arc::clone(&desk),
             metrics,
+            learned: lessons::recall(&desk).await,
             clock,
             draw: rand::random::<f64>,
             stop: shutdown.soft.clone(),
@@ -117,7 +122,18 @@ impl App {
         let most_active = settings.poll.concurrency + settings.transfer.concurrency;
         let worker = Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
         let drain_timeout = settings.transfer.drain_timeout;
-        Ok(Self { worker, journeys, writer, desk, shutdown, drain_timeout, server, vitals, _queue_lock: queue.lock })
+        Ok(Self {
+            worker,
+            journeys,
+            accounts: accounts(settings, &budgets),
+            writer,
+            desk,
+            shutdown,
+            drain_timeout,
+            server,
+            vitals,
+            _queue_lock: queue.lock,
+        })
     }
 
     /// Counts and lists, for whoever shows progress.
@@ -137,6 +153,7 @@ impl App {
         let sweep = tokio::spawn(sweep(self.journeys.clone()));
         let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
         let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
+        let lessons = tokio::spawn(lessons::keep(self.journeys.clone(), std::mem::take(&mut self.accounts)));
         let mut health = self.writer.health();
         let ended = {
             let working = self.worker.run(&self.shutdown.soft);
@@ -149,10 +166,11 @@ impl App {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         if ended.is_ok() {
             self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
+            lessons::write(&self.journeys);
             self.flush().await;
         }
         self.shutdown.hard.cancel();
-        for task in [sweep, watchdog, wal] {
+        for task in [sweep, watchdog, wal, lessons] {
             task.abort();
         }
         tracing::info!("stopped");
@@ -228,6 +246,14 @@ fn bots(
     Ok(bots)
 }
 
+/// The accounts with their bots, for what is learned of each.
+fn accounts(settings: &Settings, budgets: &Budgets) -> Vec<Account> {
+    let of = |account: &str| {
+        settings.bots.iter().filter(|(_, bot)| bot.account == account).map(|(name, _)| name.clone()).collect()
+    };
+    budgets.iter().map(|(account, (_, budget))| Account { bots: of(account), budget: Arc::clone(budget) }).collect()
+}
+
 fn siblings(settings: &Settings, bot: &BotSettings) -> Vec<String> {
     let of_account = settings.bots.iter().filter(|(_, other)| other.account == bot.account);
     of_account.map(|(name, _)| name.clone()).collect()
@@ -271,7 +297,7 @@ async fn sweep(journeys: Journeys) {
 }
 
 /// Tells the archive what earlier runs left, before this one begins uploads of its own.
-async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
+pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
     match desk.left_uploads(run).await {
         Ok(left) => left
             .iter()
@@ -325,7 +351,7 @@ async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
 
 /// The ledger of uploads, kept in the queue.
 #[derive(Debug)]
-struct QueueLedger {
+pub struct QueueLedger {
     bucket: String,
     writer: Writer,
     clock: Arc<dyn Clock>,
@@ -333,7 +359,9 @@ struct QueueLedger {
 }
 
 impl QueueLedger {
-    fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
+    /// A ledger of this bucket's uploads, behind this writer.
+    #[must_use]
+    pub fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
         // Above what any earlier run has used, as long as the clock is not set back by more than it ran.
         let first = clock.now().as_millis().saturating_mul(1000);
         Self { bucket, writer, clock, next: AtomicI64::new(first) }

@@ -2,9 +2,12 @@
 //!
 //! Two clocks exist. The wall clock ([`Clock::now`]) dates rows and decides what is due; it may jump by hours.
 //! The monotonic clock ([`Clock::elapsed`]) spaces requests and measures pauses and stalls, so that a jump of the
-//! wall clock neither bursts the budget nor stretches a pause. Tests and simulations bring their own [`Clock`].
+//! wall clock neither bursts the budget nor stretches a pause, and ends no row by its age (`steady`). Tests and simulations bring their own [`Clock`].
+
+mod steady;
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -13,6 +16,8 @@ use time::OffsetDateTime;
 use time::format_description::FormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+
+use steady::Steadiness;
 
 /// An instant of the wall clock in UTC, in whole milliseconds since 1970.
 ///
@@ -131,12 +136,23 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Returns once [`Clock::elapsed`] has advanced by `wait`.
     async fn sleep(&self, wait: Duration);
+
+    /// Whether the wall clock has gone evenly of late. While it has not, no row is ended by its age.
+    fn is_steady(&self) -> bool {
+        true
+    }
+
+    /// How often the wall clock was seen to be set back, by most of an hour or more.
+    fn times_set_back(&self) -> u32 {
+        0
+    }
 }
 
 /// The machine's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
     started: std::time::Instant,
+    steadiness: Mutex<Steadiness>,
 }
 
 impl SystemClock {
@@ -144,8 +160,20 @@ impl SystemClock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is passed")]
     pub fn new() -> Self {
-        Self { started: std::time::Instant::now() }
+        let steadiness = Mutex::new(Steadiness::new(wall_clock(), Duration::ZERO));
+        Self { started: std::time::Instant::now(), steadiness }
     }
+
+    fn steadiness(&self) -> MutexGuard<'_, Steadiness> {
+        // It is two moments and a count, whole at every step.
+        self.steadiness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is passed")]
+fn wall_clock() -> Timestamp {
+    let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(LATEST))
 }
 
 impl Default for SystemClock {
@@ -156,10 +184,8 @@ impl Default for SystemClock {
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is passed")]
     fn now(&self) -> Timestamp {
-        let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
-        Timestamp::from_millis(i64::try_from(millis).unwrap_or(LATEST))
+        wall_clock()
     }
 
     fn elapsed(&self) -> Duration {
@@ -169,6 +195,17 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is passed")]
     async fn sleep(&self, wait: Duration) {
         tokio::time::sleep(wait).await;
+    }
+
+    fn is_steady(&self) -> bool {
+        let mut steadiness = self.steadiness();
+        steadiness.look(self.now(), self.elapsed())
+    }
+
+    fn times_set_back(&self) -> u32 {
+        let mut steadiness = self.steadiness();
+        steadiness.look(self.now(), self.elapsed());
+        steadiness.times_set_back()
     }
 }
 

@@ -200,7 +200,7 @@ impl Journeys {
             key: &plan.key,
             session_id: row.session_id.as_str(),
             bot: &row.bot,
-            accepts_odd: row.history.odd_bodies + 1 >= ODD_BODY_TRIES,
+            accepts_odd: row.history.odd_bodies.saturating_add(1) >= ODD_BODY_TRIES,
         };
         let kept = self.archive.keep(&job).await?;
         let took = self.clock.elapsed().saturating_sub(began);

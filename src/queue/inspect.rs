@@ -14,7 +14,11 @@ impl Desk {
     /// # Errors
     /// [`QueueError::NotUsable`] if it is damaged, [`QueueError::Busy`] if somebody else writes for too long.
     pub async fn prove(&self) -> Result<String, QueueError> {
-        let verdict = self.read("PRAGMA quick_check(1)", &[]).await?;
+        // A row that went around the CHECKs is no damage: the daemon refuses it by itself.
+        self.read("PRAGMA ignore_check_constraints = ON", &[]).await?;
+        let verdict = self.read("PRAGMA quick_check(1)", &[]).await;
+        self.read("PRAGMA ignore_check_constraints = OFF", &[]).await?;
+        let verdict = verdict?;
         let verdict = verdict.first().and_then(|row| row.values().next()?.as_str().map(ToOwned::to_owned));
         if verdict.as_deref() != Some("ok") {
             return Err(self.damaged(&verdict.unwrap_or_default()));
