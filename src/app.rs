@@ -163,7 +163,7 @@ impl App {
                 error = server_end(self.server.as_mut()) => Err(error),
             }
         };
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        let _ = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("finishing what is under way")]);
         if ended.is_ok() {
             self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
             lessons::write(&self.journeys);

@@ -326,16 +326,33 @@ impl Worker {
             }
         }
         tokio::select! {
-            () = async { while let Some((row, applied)) = self.unwritten.next().await { self.committed(row, applied); } } => {}
+            () = self.commit_all() => {}
             () = clock.sleep(LAST_WRITES) => {
                 tracing::warn!(results = self.unwritten.len(), "the queue cannot be written to; these sessions are looked at again after the next start");
             }
         }
     }
 
+    /// A drain beats as the loop does: it may last longer than the service manager's patience with a stuck daemon.
     async fn finish_all(&mut self) {
-        while let Some(done) = self.tasks.join_next_with_id().await {
-            self.finished(done);
+        let clock = Arc::clone(&self.journeys.clock);
+        while !self.tasks.is_empty() {
+            self.vitals.beat(self.hands.len());
+            tokio::select! {
+                Some(done) = self.tasks.join_next_with_id() => self.finished(done),
+                () = clock.sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn commit_all(&mut self) {
+        let clock = Arc::clone(&self.journeys.clock);
+        while !self.unwritten.is_empty() {
+            self.vitals.beat(self.hands.len());
+            tokio::select! {
+                Some((row, applied)) = self.unwritten.next() => self.committed(row, applied),
+                () = clock.sleep(LOOK) => {}
+            }
         }
     }
 }

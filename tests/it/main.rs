@@ -4,6 +4,7 @@
 mod support;
 
 mod acceptance;
+mod aws_policy;
 mod bent_rows;
 mod bucket;
 mod budget;
