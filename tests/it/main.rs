@@ -4,6 +4,7 @@
 mod support;
 
 mod bucket;
+mod calls;
 mod downloads;
 mod journeys;
 mod keys;
