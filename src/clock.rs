@@ -142,9 +142,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
         true
     }
 
-    /// How often the wall clock was seen to be set back, by most of an hour or more.
-    fn times_set_back(&self) -> u32 {
-        0
+    /// By how much the wall clock was seen to be set back in all; steps of less than most of an hour do not count.
+    fn set_back(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -202,10 +202,10 @@ impl Clock for SystemClock {
         steadiness.look(self.now(), self.elapsed())
     }
 
-    fn times_set_back(&self) -> u32 {
+    fn set_back(&self) -> Duration {
         let mut steadiness = self.steadiness();
         steadiness.look(self.now(), self.elapsed());
-        steadiness.times_set_back()
+        steadiness.set_back()
     }
 }
 

@@ -93,8 +93,8 @@ pub struct Worker {
     rows_of_tasks: HashMap<Id, i64>,
     unwritten: FuturesUnordered<BoxFuture<'static, (i64, Option<Applied>)>>,
     until_empty: bool,
-    /// How often the clock was set back, as far as it was heeded.
-    times_set_back: u32,
+    /// By how much the clock was set back in all, as far as it was heeded.
+    set_back: Duration,
 }
 
 /// Why the loop ended.
@@ -130,7 +130,7 @@ impl Worker {
             rows_of_tasks: HashMap::new(),
             unwritten: FuturesUnordered::new(),
             until_empty,
-            times_set_back: 0,
+            set_back: Duration::ZERO,
         }
     }
 
@@ -158,7 +158,7 @@ impl Worker {
     async fn look(&mut self, is_new: bool) -> Result<bool, QueueError> {
         let now = self.journeys.clock.now();
         let has_changed = self.claims.has_changed().await?;
-        let is_new = self.heed_clock() || is_new;
+        self.heed_clock();
         if is_new || has_changed || self.due.is_now(now) {
             self.hands.forgive(self.journeys.clock.elapsed());
             self.claim(now).await?;
@@ -224,18 +224,15 @@ impl Worker {
         self.rows_of_tasks.insert(task.id(), row);
     }
 
-    /// A clock that was set back leaves rows waiting for times that are far off now. From then on no wait is believed
-    /// that is longer than the policy gives. Says whether it is time to look again for that.
-    fn heed_clock(&mut self) -> bool {
-        let times = self.journeys.clock.times_set_back();
-        if std::mem::replace(&mut self.times_set_back, times) == times {
-            return false;
+    /// A clock that was set back leaves rows waiting for times that are far off now: they are brought back with it.
+    fn heed_clock(&mut self) {
+        let clock = &self.journeys.clock;
+        let (set_back, now) = (clock.set_back(), clock.now());
+        let by = set_back.saturating_sub(std::mem::replace(&mut self.set_back, set_back));
+        if !by.is_zero() {
+            tracing::warn!(seconds = by.as_secs(), "the wall clock was set back; what waits is brought back with it");
+            drop(self.journeys.writer.submit(Write::ClockSetBack { by, now }));
         }
-        tracing::warn!(
-            "the wall clock was set back; rows that wait for a time that is far off now are looked at again"
-        );
-        self.claims.believe_waits_up_to(self.journeys.policy.longest_wait());
-        true
     }
 
     /// Sleeps until there may be something to do. Says whether room or rows came free.

@@ -2,10 +2,12 @@
 //!
 //! The two clocks are compared at every look. When wall time has run away from monotonic time, or back, since the look
 //! before (a clock that was set, a machine that slept), no row may be ended by its age until the clock has gone
-//! steadily for a while: a jump is often followed by its correction. What is due is still told by the wall clock.
+//! steadily for a while: a jump is often followed by its correction. What is due is still told by the wall clock; when
+//! that is set back, what waits is brought back with it.
 //!
 //! Left alone: rows that were inserted while the clock was wrong carry a wrong age for good, and a daemon that starts
-//! under a wrong clock cannot know.
+//! under a wrong clock cannot know. A wait that was decided in the same breath in which the clock was set back, and is
+//! written after what waits was brought back, stays too long.
 
 use std::time::Duration;
 
@@ -21,12 +23,12 @@ const PROBATION: Duration = Duration::from_hours(1);
 pub(super) struct Steadiness {
     last: (Timestamp, Duration),
     jumped_at: Option<Duration>,
-    set_back: u32,
+    set_back: Duration,
 }
 
 impl Steadiness {
     pub(super) fn new(wall: Timestamp, elapsed: Duration) -> Self {
-        Self { last: (wall, elapsed), jumped_at: None, set_back: 0 }
+        Self { last: (wall, elapsed), jumped_at: None, set_back: Duration::ZERO }
     }
 
     /// Takes another look at both clocks; whether the wall clock is steady.
@@ -38,13 +40,13 @@ impl Steadiness {
             self.jumped_at = Some(elapsed);
         }
         if behind > JUMP {
-            self.set_back = self.set_back.saturating_add(1);
+            self.set_back = self.set_back.saturating_add(behind);
         }
         self.jumped_at.is_none_or(|at| elapsed.saturating_sub(at) >= PROBATION)
     }
 
-    /// How often the clock was seen to be set back.
-    pub(super) fn times_set_back(&self) -> u32 {
+    /// By how much the clock was set back, in all.
+    pub(super) fn set_back(&self) -> Duration {
         self.set_back
     }
 }
@@ -65,7 +67,7 @@ mod tests {
         for minutes in [1, 2, 100, 100_000] {
             assert!(steadiness.look(at(minutes).0, at(minutes).1));
         }
-        assert_eq!(steadiness.times_set_back(), 0);
+        assert_eq!(steadiness.set_back(), Duration::ZERO);
     }
 
     #[test]
@@ -76,6 +78,6 @@ mod tests {
         assert!(!steadiness.look(at(60).0.after(year), at(60).1), "not yet an hour");
         assert!(steadiness.look(at(61).0.after(year), at(61).1), "an hour without a jump");
         assert!(!steadiness.look(at(62).0, at(62).1), "and back");
-        assert_eq!(steadiness.times_set_back(), 1);
+        assert_eq!(steadiness.set_back(), year);
     }
 }

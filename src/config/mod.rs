@@ -202,23 +202,12 @@ pub struct PollSettings {
     pub fail_after: Duration,
 }
 
-/// What a Retry-After is clamped to (CONTRACT section 3).
-const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(15);
-
 impl PollSettings {
     /// The same without any end by age, for as long as the clock cannot be believed.
     #[must_use]
     pub fn ageless(&self) -> Self {
         let never = Duration::MAX;
         Self { unavailable_grace: never, give_up_after: never, fail_after: never, ..self.clone() }
-    }
-
-    /// No row is told to wait longer than this, jitter included.
-    #[must_use]
-    pub fn longest_wait(&self) -> Duration {
-        let backoffs = [self.call_in_progress, self.media_in_progress, self.kore_retrying, self.error];
-        let longest = backoffs.iter().map(Backoff::max).chain([self.adaptive_max, self.adaptive_max_old]).max();
-        longest.unwrap_or_default().max(LONGEST_RETRY_AFTER).mul_f64(1.0 + self.jitter)
     }
 }
 

@@ -225,7 +225,6 @@ prop_compose! {
             not_ready_at: None,
             wait_kind: kinds[kind],
             polls, failures, wait_step, error_step, denials, odd_bodies,
-            in_call_at: None, over_at: None, not_ready_at: None,
         }
     }
 }

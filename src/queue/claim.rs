@@ -31,8 +31,6 @@ pub struct Claims {
     seen_version: Option<i64>,
     /// Whose turn it is when more is due than is taken.
     turn: End,
-    /// A wait that is longer than this is not believed.
-    farthest: Duration,
 }
 
 /// An end of the line of what is due.
@@ -68,20 +66,7 @@ impl Due {
 impl Claims {
     pub(super) async fn connect(path: &Path, identity: Identity) -> Result<Self, QueueError> {
         let connection = connect(path).await?;
-        Ok(Self {
-            path: path.to_owned(),
-            identity,
-            connection,
-            seen_version: None,
-            turn: End::Latest,
-            farthest: FARTHEST,
-        })
-    }
-
-    /// Believes no wait longer than this any more: for when a clock that was set back has left rows waiting for times
-    /// that are far off now.
-    pub fn believe_waits_up_to(&mut self, longest: Duration) {
-        self.farthest = longest;
+        Ok(Self { path: path.to_owned(), identity, connection, seen_version: None, turn: End::Latest })
     }
 
     /// Whether anybody has committed since the last call. Costs next to nothing.
@@ -101,7 +86,7 @@ impl Claims {
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn next_due(&mut self, bots: &[&str], now: Timestamp) -> Result<Due, QueueError> {
-        let due = next_due(&mut self.connection, bots, now, now.after(self.farthest)).await;
+        let due = next_due(&mut self.connection, bots, now).await;
         self.usable(due).await
     }
 
@@ -118,7 +103,7 @@ impl Claims {
         now: Timestamp,
         hands: &Hands,
     ) -> Result<Vec<Claimed>, QueueError> {
-        let basket = Basket { rows: Vec::new(), limit, now, far: now.after(self.farthest), hands };
+        let basket = Basket { rows: Vec::new(), limit, now, hands };
         self.turn = if self.turn == End::Longest { End::Latest } else { End::Longest };
         let rows = due_rows(&mut self.connection, bot, basket, self.turn).await;
         self.usable(rows).await
@@ -135,7 +120,7 @@ impl Claims {
         now: Timestamp,
         hands: &Hands,
     ) -> Result<Vec<Claimed>, QueueError> {
-        let basket = Basket { rows: Vec::new(), limit, now, far: now.after(self.farthest), hands };
+        let basket = Basket { rows: Vec::new(), limit, now, hands };
         let rows = strangers_rows(&mut self.connection, bots, basket).await;
         self.usable(rows).await
     }
@@ -162,15 +147,10 @@ const FARTHEST: Duration = Duration::from_hours(30 * 24);
 /// Beyond the schema's clamp stands only what went around it: text, a BLOB, an endless number.
 const HIGHEST_PRIORITY: f64 = 1000.0;
 
-async fn next_due(
-    connection: &mut SqliteConnection,
-    bots: &[&str],
-    now: Timestamp,
-    far: Timestamp,
-) -> Result<Due, sqlx::Error> {
+async fn next_due(connection: &mut SqliteConnection, bots: &[&str], now: Timestamp) -> Result<Due, sqlx::Error> {
     let mut due = Due::default();
     for bot in bots {
-        if let Some(at) = earliest(connection, bot, now, far).await? {
+        if let Some(at) = earliest(connection, bot, now).await? {
             due.bots.push(((*bot).to_owned(), at));
         }
     }
@@ -210,7 +190,6 @@ async fn earliest(
     connection: &mut SqliteConnection,
     bot: &str,
     now: Timestamp,
-    far: Timestamp,
 ) -> Result<Option<Timestamp>, sqlx::Error> {
     let mut earliest: Option<Timestamp> = None;
     if !places(connection, BENT, bot, HIGHEST_PRIORITY, "", 1).await?.is_empty() {
@@ -228,7 +207,7 @@ async fn earliest(
         .fetch_one(&mut *connection)
         .await?;
         let first = ends.0.as_deref().and_then(moment).unwrap_or(now);
-        let absurd = ends.1.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > far));
+        let absurd = ends.1.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > now.after(FARTHEST)));
         let at = if absurd { now } else { first };
         earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
     }
@@ -319,8 +298,6 @@ struct Basket<'a> {
     rows: Vec<Claimed>,
     limit: usize,
     now: Timestamp,
-    /// What waits until after this is due now.
-    far: Timestamp,
     hands: &'a Hands,
 }
 
@@ -366,7 +343,7 @@ async fn due_rows(
     turn: End,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let now = basket.now.to_string();
-    let far = basket.far.to_string();
+    let far = basket.now.after(FARTHEST).to_string();
     let bent = places(connection, BENT, bot, HIGHEST_PRIORITY, &now, basket.window()).await?;
     basket.fill(connection, bent).await?;
     for priority in levels(connection, bot).await? {

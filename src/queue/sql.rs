@@ -3,10 +3,13 @@
 //! Each UPDATE of a row names what it expects to find: the row, its token, and that it is still pending. Where that
 //! does not hold it changes nothing, and says so.
 
+use std::time::Duration;
+
 use sqlx::SqliteConnection;
 
 use super::rows::Lease;
 use super::writer::{Applied, Note, Write};
+use crate::clock::Timestamp;
 use crate::decide::History;
 use crate::pause::Pause;
 use crate::session::Reason;
@@ -71,8 +74,26 @@ pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> R
             sqlx::query("DELETE FROM pauses WHERE what = ?1").bind(what).execute(connection).await?;
             Applied::Yes
         }
+        Write::ClockSetBack { by, now } => {
+            clock_set_back(connection, *by, *now).await?;
+            Applied::Yes
+        }
     };
     Ok(applied)
+}
+
+/// Waits keep their lengths; what would be due before now, or is no time at all, is due now.
+async fn clock_set_back(connection: &mut SqliteConnection, by: Duration, now: Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE sessions SET next_poll_at = \
+            MAX(?1, COALESCE(strftime('%Y-%m-%dT%H:%M:%fZ', next_poll_at, ?2 || ' seconds'), ?1)) \
+          WHERE state = 'pending' AND next_poll_at > ?1",
+    )
+    .bind(now.to_string())
+    .bind(format!("-{:.3}", by.as_secs_f64()))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn waits(

@@ -121,6 +121,13 @@ pub enum Write {
         /// What was paused.
         what: String,
     },
+    /// The wall clock was set back: rows wait for times that are that much farther off than was meant.
+    ClockSetBack {
+        /// By how much.
+        by: Duration,
+        /// What the clock says now.
+        now: Timestamp,
+    },
 }
 
 /// What went wrong, for `last_error` and the row's history.

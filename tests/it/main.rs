@@ -8,6 +8,7 @@ mod aws_policy;
 mod bent_rows;
 mod bucket;
 mod budget;
+mod calls;
 mod check;
 mod commands;
 mod docs;
