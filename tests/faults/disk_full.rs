@@ -22,7 +22,7 @@ const PAGE: u64 = 4096;
 const PAGES: u64 = 40;
 /// How long the fill may take before the rows are due.
 const HEAD_START: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSED: &str = "kore_archiver_paused{what=\"queue\",reason=\"disk_full\"}";
 
 #[derive(Default)]

@@ -62,7 +62,7 @@ fn busiest_second(scene: &Scene) -> usize {
     let most = |window: Duration| {
         let mut first = 0;
         let counts = moments.iter().enumerate().map(|(last, at)| {
-            while *at - moments[first] >= window {
+            while (*at).checked_sub(moments[first]).unwrap() >= window {
                 first += 1;
             }
             last + 1 - first

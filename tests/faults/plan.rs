@@ -83,6 +83,7 @@ impl Running {
 
 /// What the command line asks for.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Choice {
     names: Vec<String>,
     exact: bool,

@@ -76,12 +76,12 @@ impl Drop for Process {
 /// The same command, started by another program: `strace …`, `prlimit …`.
 pub fn under(wrapper: &[&str], command: &Command) -> Command {
     let (program, arguments) = wrapper.split_first().expect("a wrapper has a name");
-    let mut wrapped = Command::new(program);
-    wrapped.args(arguments).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    let mut whole = Command::new(program);
+    whole.args(arguments).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     for (name, value) in command.get_envs() {
-        wrapped.env(name, value.unwrap_or_default());
+        whole.env(name, value.unwrap_or_default());
     }
-    wrapped
+    whole
 }
 
 /// Whether there is such a program.

@@ -1,4 +1,4 @@
-//! Chance, replayable: SplitMix64 (Steele, Lea and Flood 2014), so that a seed means the same run on every machine and
+//! Chance, replayable: `SplitMix64` (Steele, Lea and Flood 2014), so that a seed means the same run on every machine and
 //! with every version of every crate.
 
 use std::cell::Cell;

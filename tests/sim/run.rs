@@ -31,7 +31,7 @@ const MOST_ROUNDS: usize = 600;
 /// Calls that one round may let through.
 const MOST_CALLS: usize = 5000;
 /// What SQLite may take for one statement before a run counts as stuck.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 
 /// What came of a run.
 #[derive(Debug)]

@@ -51,7 +51,7 @@ impl Script {
         let id = if rng.chance(700) { format!("{started:08x}00000000{number:08x}") } else { format!("call-{number}") };
         let before = (0..rng.below(4)).map(|_| *rng.pick(&WAITING)).collect();
         let fate = if rng.chance(120) { rng.pick(&NO_RECORDING) } else { "success" };
-        let files = (0..1 + rng.index(3)).map(|file| File::random(rng, &id, file)).collect();
+        let files = (0..=rng.index(3)).map(|file| File::random(rng, &id, file)).collect();
         let bot = if rng.chance(150) { "second" } else { "default" };
         Self { id, bot, before, fate, files }
     }

@@ -40,7 +40,7 @@ impl World {
         }
         for (key, object) in self.s3.objects() {
             places.push((format!("the metadata of {key}"), format!("{key} {object:?}").into_bytes()));
-            if key.ends_with(".json") {
+            if key.rsplit('.').next() == Some("json") {
                 places.push((key.clone(), self.s3.body(&key).expect("it is listed").to_vec()));
             }
         }
