@@ -220,6 +220,9 @@ prop_compose! {
             pending_since: Timestamp::from_millis(pending),
             started_at: started.map(Timestamp::from_millis),
             first_failure_at: failed.map(Timestamp::from_millis),
+            in_call_at: None,
+            over_at: None,
+            not_ready_at: None,
             wait_kind: kinds[kind],
             polls, failures, wait_step, error_step, denials, odd_bodies,
         }

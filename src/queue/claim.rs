@@ -16,7 +16,7 @@ use sqlx::SqliteConnection;
 
 use super::file::{Identity, connect};
 use super::hands::Hands;
-use super::index::{BENT, FARTHEST, HIGHEST_PRIORITY, gaps, levels, next_due, places};
+use super::index::{BENT, End, FARTHEST, HIGHEST_PRIORITY, due_places, gaps, level, levels, next_due, places};
 use super::rows::{COLUMNS, Claimed, claimed};
 use super::{QueueError, check_identity};
 use crate::clock::Timestamp;
@@ -28,6 +28,8 @@ pub struct Claims {
     identity: Identity,
     connection: SqliteConnection,
     seen_version: Option<i64>,
+    /// Whose turn it is when more is due than is taken.
+    turn: End,
 }
 
 /// What waits to be looked at.
@@ -56,7 +58,7 @@ impl Due {
 impl Claims {
     pub(super) async fn connect(path: &Path, identity: Identity) -> Result<Self, QueueError> {
         let connection = connect(path).await?;
-        Ok(Self { path: path.to_owned(), identity, connection, seen_version: None })
+        Ok(Self { path: path.to_owned(), identity, connection, seen_version: None, turn: End::Latest })
     }
 
     /// Whether anybody has committed since the last call. Costs next to nothing.
@@ -76,11 +78,15 @@ impl Claims {
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn next_due(&mut self, bots: &[&str], now: Timestamp) -> Result<Due, QueueError> {
+        // One turn for all bots of a round: their rows are ranked against each other.
+        self.turn = if self.turn == End::Longest { End::Latest } else { End::Longest };
         let due = next_due(&mut self.connection, bots, now).await;
         self.usable(due).await
     }
 
-    /// Up to `limit` rows of this bot that are due, by priority, then by age, and not in hand.
+    /// Up to `limit` rows of this bot that are due and not in hand, by priority, then by age. Where more of one priority
+    /// is due than is taken, what became due last has every second turn: a backlog does not hold up fresh sessions,
+    /// whose media is as likely to be ready.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
@@ -92,7 +98,7 @@ impl Claims {
         hands: &Hands,
     ) -> Result<Vec<Claimed>, QueueError> {
         let basket = Basket { rows: Vec::new(), limit, now, hands };
-        let rows = due_rows(&mut self.connection, bot, basket).await;
+        let rows = due_rows(&mut self.connection, bot, basket, self.turn).await;
         self.usable(rows).await
     }
 
@@ -172,18 +178,20 @@ async fn due_rows(
     connection: &mut SqliteConnection,
     bot: &str,
     mut basket: Basket<'_>,
+    turn: End,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let now = basket.now.to_string();
     let far = basket.now.after(FARTHEST).to_string();
     let bent = places(connection, BENT, bot, HIGHEST_PRIORITY, &now, basket.window()).await?;
     basket.fill(connection, bent).await?;
     for priority in levels(connection, bot).await? {
-        for (which, bound) in [("next_poll_at <= ?3", &now), ("next_poll_at > ?3", &far)] {
-            if !basket.is_full() {
-                let which = format!("bot = ?1 AND priority = ?2 AND {which}");
-                let due = places(connection, &which, bot, priority, bound, basket.window()).await?;
-                basket.fill(connection, due).await?;
-            }
+        if !basket.is_full() {
+            let due = due_places(connection, bot, priority, &now, basket.window(), turn).await?;
+            basket.fill(connection, due).await?;
+        }
+        if !basket.is_full() {
+            let absurd = places(connection, &level("next_poll_at > ?3"), bot, priority, &far, basket.window()).await?;
+            basket.fill(connection, absurd).await?;
         }
     }
     Ok(basket.rows)

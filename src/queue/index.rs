@@ -1,12 +1,20 @@
 //! The walk over `sessions_due`: bot by bot and, inside one, from the highest priority down, each level a range of what
 //! is due. It gives moments and places in the table, and reads no row.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
 use super::claim::Due;
 use crate::clock::Timestamp;
+
+/// An end of the line of what is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Longest,
+    Latest,
+}
 
 /// Rows due later than that were never told so by the daemon ([`crate::decide`] waits less): absurd, or of a clock
 /// that was wrong. They are due now.
@@ -121,20 +129,32 @@ pub(super) async fn count_due(
     let mut count = 0;
     let mut last = None;
     while let Some(bot) = next_bot(connection, last.as_deref()).await? {
-        for priority in levels(connection, &bot).await? {
-            let due: i64 = sqlx::query_scalar(
-                "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 \
-                 AND next_poll_at <= ?3 LIMIT ?4)",
-            )
-            .bind(&bot)
-            .bind(priority)
-            .bind(now.to_string())
-            .bind(most - count)
-            .fetch_one(&mut *connection)
-            .await?;
-            count += due;
-        }
+        count += count_due_of(connection, &bot, now, most - count).await?;
         last = Some(bot);
+    }
+    Ok(count)
+}
+
+/// The same of one bot.
+pub(super) async fn count_due_of(
+    connection: &mut SqliteConnection,
+    bot: &str,
+    now: Timestamp,
+    most: i64,
+) -> Result<i64, sqlx::Error> {
+    let mut count = 0;
+    for priority in levels(connection, bot).await? {
+        let due: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 \
+             AND next_poll_at <= ?3 LIMIT ?4)",
+        )
+        .bind(bot)
+        .bind(priority)
+        .bind(now.to_string())
+        .bind(most - count)
+        .fetch_one(&mut *connection)
+        .await?;
+        count += due;
     }
     Ok(count)
 }
@@ -155,6 +175,56 @@ async fn next_bot(connection: &mut SqliteConnection, after: Option<&str>) -> Res
 /// Rows whose priority went around the schema.
 pub(super) const BENT: &str = "bot = ?1 AND priority > ?2 AND ?3 IS NOT NULL";
 
+/// Where rows of one priority are.
+pub(super) fn level(which: &str) -> String {
+    format!("bot = ?1 AND priority = ?2 AND {which}")
+}
+
+/// So many due rows of one priority are a backlog: minutes of an account's budget.
+const BACKLOG: i64 = 500;
+
+/// What is due of one priority: by age; or, in a backlog, from both ends by turns, so that a fresh session whose media
+/// is likely to be there does not wait behind thousands of others.
+pub(super) async fn due_places(
+    connection: &mut SqliteConnection,
+    bot: &str,
+    priority: f64,
+    now: &str,
+    limit: i64,
+    turn: End,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let which = level("next_poll_at <= ?3");
+    let longest = places(connection, &which, bot, priority, now, limit).await?;
+    let found = i64::try_from(longest.len()).unwrap_or(i64::MAX);
+    if found < limit || !is_backlog(connection, bot, priority, now).await? {
+        return Ok(longest);
+    }
+    let latest = latest_places(connection, &which, bot, priority, now, limit).await?;
+    let (first, second) = if turn == End::Longest { (longest, latest) } else { (latest, longest) };
+    let mut seen = HashSet::new();
+    let by_turns = first.into_iter().zip(second).flat_map(|(first, second)| [first, second]);
+    Ok(by_turns.filter(|place| seen.insert(*place)).collect())
+}
+
+async fn is_backlog(
+    connection: &mut SqliteConnection,
+    bot: &str,
+    priority: f64,
+    now: &str,
+) -> Result<bool, sqlx::Error> {
+    let beyond: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 AND next_poll_at <= ?3 \
+         ORDER BY next_poll_at LIMIT 1 OFFSET ?4",
+    )
+    .bind(bot)
+    .bind(priority)
+    .bind(now)
+    .bind(BACKLOG)
+    .fetch_optional(connection)
+    .await?;
+    Ok(beyond.is_some())
+}
+
 /// Where rows are that are pending and like this, by priority and age; by the index alone.
 pub(super) async fn places(
     connection: &mut SqliteConnection,
@@ -166,6 +236,23 @@ pub(super) async fn places(
 ) -> Result<Vec<i64>, sqlx::Error> {
     let sql = format!(
         "SELECT rowid FROM sessions WHERE state = 'pending' AND {which} ORDER BY bot, priority, next_poll_at LIMIT ?4"
+    );
+    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+    query.bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await
+}
+
+/// The same from the other end.
+async fn latest_places(
+    connection: &mut SqliteConnection,
+    which: &str,
+    bot: &str,
+    priority: f64,
+    bound: &str,
+    limit: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let sql = format!(
+        "SELECT rowid FROM sessions WHERE state = 'pending' AND {which} \
+         ORDER BY bot DESC, priority DESC, next_poll_at DESC LIMIT ?4"
     );
     let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
     query.bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await

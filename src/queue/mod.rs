@@ -18,6 +18,7 @@ pub mod desk;
 pub mod file;
 pub mod hands;
 mod index;
+mod inspect;
 pub mod lock;
 pub mod rows;
 mod sql;
