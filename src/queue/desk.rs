@@ -10,8 +10,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
 use tokio::sync::Mutex;
 
-use super::claim::{count_due, count_due_of};
 use super::file::{connect, create_folder, create_if_missing};
+use super::index::{count_due, count_due_of};
 use super::{QueueError, lock};
 use crate::clock::Timestamp;
 use crate::session::{Reason, SessionId, State};

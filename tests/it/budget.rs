@@ -11,9 +11,9 @@ async fn two_bots_of_one_account_keep_its_budget_through_an_outage_and_a_restart
     let mut world = World::new().await;
     world.add_bot("sibling", "default", None);
     for bot in ["default", "sibling"] {
-        world.set(&format!("bots.{bot}.requests_per_minute"), "300");
+        world.set(&format!("bots.{bot}.requests_per_minute"), "100");
     }
-    world.set("poll.concurrency", "4").set("poll.timeout", "\"1s\"");
+    world.set("poll.concurrency", "1").set("poll.timeout", "\"2s\"");
     world.create_queue();
     for number in 1..=40 {
         world.kore.session(&id(number), Timeline::new().finally("media_in_progress"));
@@ -22,18 +22,18 @@ async fn two_bots_of_one_account_keep_its_budget_through_an_outage_and_a_restart
     // While nothing is answered requests pile up; they must not leave together afterwards.
     world.kore.api_outage(Outage::BlackHole);
     let daemon = world.daemon().await;
-    eventually("some are waiting", async || world.kore.polls().len() >= 4).await;
-    rest(500).await;
+    eventually("some are waiting", async || !world.kore.polls().is_empty()).await;
+    rest(1500).await;
     world.kore.api_outage(None);
-    eventually("many were asked", async || world.kore.polls().len() >= 12).await;
+    eventually("many were asked", async || world.kore.polls().len() >= 7).await;
     daemon.kill().await;
     let _daemon = world.daemon().await;
-    eventually("many more were asked", async || world.kore.polls().len() >= 24).await;
+    eventually("many more were asked", async || world.kore.polls().len() >= 14).await;
 
-    // 200 ms apart as the daemon sends them; a busy machine shakes that where the fake listens.
-    assert!(world.kore.min_gap().unwrap() >= Duration::from_millis(120), "{:?}", world.kore.min_gap());
-    let most = world.kore.max_in_window(Duration::from_secs(2));
-    assert!(most <= 11, "{most} requests in two seconds");
+    // 600 ms apart as the daemon sends them; a busy machine shakes that where the fake listens.
+    assert!(world.kore.min_gap().unwrap() >= Duration::from_millis(250), "{:?}", world.kore.min_gap());
+    let most = world.kore.max_in_window(Duration::from_secs(6));
+    assert!(most <= 11, "{most} requests in six seconds");
     let bots = "SELECT DISTINCT bot FROM sessions WHERE polls > 0";
     assert_eq!(world.rows(bots).await.len(), 2);
 }

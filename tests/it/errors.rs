@@ -225,8 +225,9 @@ async fn a_file_host_that_the_settings_do_not_name_is_named_and_waited_for_until
     let mut world = World::new().await;
     world.set("bots.default.media_hosts", "[\"*.kore.ai\"]").set("poll.give_up_after", "\"2s\"");
     world.kore.session(&id(1), ready(1));
-    world.insert(&[&id(1)]).await;
+    world.create_queue();
     let _daemon = world.daemon().await;
+    world.insert(&[&id(1)]).await;
     assert_eq!(world.end_of(&id(1)).await, "failed/host_refused");
     assert!(world.number(&id(1), "polls").await > 1);
     assert_eq!(world.number(&id(1), "failures").await, 0);
