@@ -19,7 +19,7 @@ async fn wait(millis: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn whenever_it_is_killed_the_next_run_finishes_and_leaves_no_upload_and_no_second_object() {
     let world = World::in_parts().await;
-    let mut files = Vec::new();
+    let (mut files, mut open) = (Vec::new(), 0);
     for number in 0..rounds() {
         let seed = u64::from(number);
         let session = [
@@ -29,9 +29,11 @@ async fn whenever_it_is_killed_the_next_run_finishes_and_leaves_no_upload_and_no
         world.ready(&id(number), session.clone()).await;
         files.push(session);
         let daemon = world.daemon().await;
-        wait(u64::from(rand::random::<u8>()) * 3).await;
+        moment(&world, &id(number), number).await;
         daemon.kill().await;
+        open += world.s3.open_uploads().len();
     }
+    assert_ne!(open, 0, "no kill came while an upload was open: this proves nothing");
     let foreign = foreign_upload(&world).await;
     let daemon = world.daemon().await;
     for (session, number) in files.iter().zip(0..) {
@@ -47,6 +49,24 @@ async fn whenever_it_is_killed_the_next_run_finishes_and_leaves_no_upload_and_no
     assert_eq!((world.s3.overwrites(), world.s3.deletes()), (0, 0));
     assert_eq!(daemon.stop().await, 0);
     assert_eq!(world.rows("SELECT * FROM uploads").await.len(), 0);
+}
+
+/// Waits for a random moment, most often one at which something of this session is under way.
+async fn moment(world: &World, session: &str, round: u32) {
+    let has = |op: Op| world.s3.calls().iter().any(|call| call.op == op && call.key.contains(session));
+    let is_open = || world.s3.open_uploads().iter().any(|upload| upload.key.contains(session));
+    until(|| {
+        let come = match round % 4 {
+            0 => true,
+            1 => is_open(),
+            2 => has(Op::UploadPart),
+            _ => has(Op::CompleteUpload) || has(Op::PutObject),
+        };
+        come.then_some(())
+    })
+    .await
+    .expect("it comes to that");
+    wait(u64::from(rand::random::<u8>()) / 2).await;
 }
 
 /// Somebody else's upload, on a key that this queue never worked on.
