@@ -2,10 +2,13 @@
 //!
 //! Two clocks exist. The wall clock ([`Clock::now`]) dates rows and decides what is due; it may jump by hours.
 //! The monotonic clock ([`Clock::elapsed`]) spaces requests and measures pauses and stalls, so that a jump of the
-//! wall clock neither bursts the budget nor stretches a pause. Tests and simulations bring their own [`Clock`].
+//! wall clock neither bursts the budget nor stretches a pause, and ends no row by its age (`steady`). Tests and simulations bring their own [`Clock`].
+
+mod steady;
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde::{Serialize, Serializer};
@@ -13,6 +16,8 @@ use time::OffsetDateTime;
 use time::format_description::FormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+
+use steady::Steadiness;
 
 /// An instant of the wall clock in UTC, in whole milliseconds since 1970.
 ///
@@ -65,6 +70,13 @@ impl Timestamp {
         let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NotATime)?;
         let millis = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).map_err(|_| NotATime)?;
         Ok(Self::from_millis(millis))
+    }
+
+    /// Reads an HTTP date, in any of its three forms, from 1970 on.
+    #[must_use]
+    pub fn parse_http(text: &str) -> Option<Self> {
+        let since = httpdate::parse_http_date(text.trim()).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self::from_seconds(i64::try_from(since.as_secs()).ok()?))
     }
 
     /// This instant, later by `wait`.
@@ -124,12 +136,23 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Returns once [`Clock::elapsed`] has advanced by `wait`.
     async fn sleep(&self, wait: Duration);
+
+    /// Whether the wall clock has gone evenly of late. While it has not, no row is ended by its age.
+    fn is_steady(&self) -> bool {
+        true
+    }
+
+    /// By how much the wall clock was seen to be set back in all; steps of less than most of an hour do not count.
+    fn set_back(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The machine's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
     started: std::time::Instant,
+    steadiness: Mutex<Steadiness>,
 }
 
 impl SystemClock {
@@ -137,8 +160,20 @@ impl SystemClock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is passed")]
     pub fn new() -> Self {
-        Self { started: std::time::Instant::now() }
+        let steadiness = Mutex::new(Steadiness::new(wall_clock(), Duration::ZERO));
+        Self { started: std::time::Instant::now(), steadiness }
     }
+
+    fn steadiness(&self) -> MutexGuard<'_, Steadiness> {
+        // It is two moments and a count, whole at every step.
+        self.steadiness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is passed")]
+fn wall_clock() -> Timestamp {
+    let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(LATEST))
 }
 
 impl Default for SystemClock {
@@ -149,10 +184,8 @@ impl Default for SystemClock {
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is passed")]
     fn now(&self) -> Timestamp {
-        let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
-        Timestamp::from_millis(i64::try_from(millis).unwrap_or(LATEST))
+        wall_clock()
     }
 
     fn elapsed(&self) -> Duration {
@@ -162,6 +195,17 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is passed")]
     async fn sleep(&self, wait: Duration) {
         tokio::time::sleep(wait).await;
+    }
+
+    fn is_steady(&self) -> bool {
+        let mut steadiness = self.steadiness();
+        steadiness.look(self.now(), self.elapsed())
+    }
+
+    fn set_back(&self) -> Duration {
+        let mut steadiness = self.steadiness();
+        steadiness.look(self.now(), self.elapsed());
+        steadiness.set_back()
     }
 }
 

@@ -283,3 +283,6 @@ pub fn distinct_names(files: &[Named<'_>]) -> Vec<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ pub mod worker;
 pub mod journey;
 pub mod kore;
 pub mod transfer;
+pub mod flights;
 pub mod archive;
 pub mod config;
 pub mod telemetry;

@@ -93,6 +93,8 @@ pub struct Worker {
     rows_of_tasks: HashMap<Id, i64>,
     unwritten: FuturesUnordered<BoxFuture<'static, (i64, Option<Applied>)>>,
     until_empty: bool,
+    /// By how much the clock was set back in all, as far as it was heeded.
+    set_back: Duration,
 }
 
 /// Why the loop ended.
@@ -128,6 +130,7 @@ impl Worker {
             rows_of_tasks: HashMap::new(),
             unwritten: FuturesUnordered::new(),
             until_empty,
+            set_back: Duration::ZERO,
         }
     }
 
@@ -155,6 +158,7 @@ impl Worker {
     async fn look(&mut self, is_new: bool) -> Result<bool, QueueError> {
         let now = self.journeys.clock.now();
         let has_changed = self.claims.has_changed().await?;
+        self.heed_clock();
         if is_new || has_changed || self.due.is_now(now) {
             self.hands.forgive(self.journeys.clock.elapsed());
             self.claim(now).await?;
@@ -218,6 +222,17 @@ impl Worker {
         let journeys = self.journeys.clone();
         let task = self.tasks.spawn(async move { journeys.travel(&claimed, place).await });
         self.rows_of_tasks.insert(task.id(), row);
+    }
+
+    /// A clock that was set back leaves rows waiting for times that are far off now: they are brought back with it.
+    fn heed_clock(&mut self) {
+        let clock = &self.journeys.clock;
+        let (set_back, now) = (clock.set_back(), clock.now());
+        let by = set_back.saturating_sub(std::mem::replace(&mut self.set_back, set_back));
+        if !by.is_zero() {
+            tracing::warn!(seconds = by.as_secs(), "the wall clock was set back; what waits is brought back with it");
+            drop(self.journeys.writer.submit(Write::ClockSetBack { by, now }));
+        }
     }
 
     /// Sleeps until there may be something to do. Says whether room or rows came free.
@@ -308,16 +323,33 @@ impl Worker {
             }
         }
         tokio::select! {
-            () = async { while let Some((row, applied)) = self.unwritten.next().await { self.committed(row, applied); } } => {}
+            () = self.commit_all() => {}
             () = clock.sleep(LAST_WRITES) => {
                 tracing::warn!(results = self.unwritten.len(), "the queue cannot be written to; these sessions are looked at again after the next start");
             }
         }
     }
 
+    /// A drain beats as the loop does: it may last longer than the service manager's patience with a stuck daemon.
     async fn finish_all(&mut self) {
-        while let Some(done) = self.tasks.join_next_with_id().await {
-            self.finished(done);
+        let clock = Arc::clone(&self.journeys.clock);
+        while !self.tasks.is_empty() {
+            self.vitals.beat(self.hands.len());
+            tokio::select! {
+                Some(done) = self.tasks.join_next_with_id() => self.finished(done),
+                () = clock.sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn commit_all(&mut self) {
+        let clock = Arc::clone(&self.journeys.clock);
+        while !self.unwritten.is_empty() {
+            self.vitals.beat(self.hands.len());
+            tokio::select! {
+                Some((row, applied)) = self.unwritten.next() => self.committed(row, applied),
+                () = clock.sleep(LOOK) => {}
+            }
         }
     }
 }

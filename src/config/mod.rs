@@ -202,6 +202,15 @@ pub struct PollSettings {
     pub fail_after: Duration,
 }
 
+impl PollSettings {
+    /// The same without any end by age, for as long as the clock cannot be believed.
+    #[must_use]
+    pub fn ageless(&self) -> Self {
+        let never = Duration::MAX;
+        Self { unavailable_grace: never, give_up_after: never, fail_after: never, ..self.clone() }
+    }
+}
+
 /// `poll.schedule`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {

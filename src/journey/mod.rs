@@ -7,9 +7,10 @@
 //! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
 //! concern; a row that met one keeps its place in the line (a pause of its bot) or waits by `poll.error`.
 //!
-//! `copy` brings a session's files into the bucket.
+//! `copy` brings a session's files into the bucket; `learned` is what earlier sessions taught about when to ask.
 
 mod copy;
+mod learned;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,9 +26,10 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::PollSettings;
-use crate::decide::{Next, Seen, decide};
+use crate::decide::{Next, Seen, Step};
+use crate::flights::Flights;
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
 use crate::pause::{Change, Pass, Pauses, What};
@@ -35,6 +37,8 @@ use crate::queue::writer::Note;
 use crate::queue::{Claimed, Desk, Row, Write, Writer};
 use crate::session::{Reason, Status, StatusKind};
 use crate::source::{Answer, PollError, Vendor};
+
+pub use learned::Learned;
 
 /// A bot as the journey needs it.
 #[derive(Clone, Debug)]
@@ -136,12 +140,16 @@ pub struct Journeys {
     pub transfers: Arc<Semaphore>,
     /// What waits for somebody else.
     pub pauses: Pauses,
+    /// What is being copied, for people to look at.
+    pub flights: Flights,
     /// The one writer.
     pub writer: Writer,
     /// Lists of what is known.
     pub desk: Arc<Desk>,
     /// Counters.
     pub metrics: Metrics,
+    /// What earlier sessions taught.
+    pub learned: Arc<Learned>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers in 0..1, for jitter.
@@ -200,6 +208,9 @@ impl Journeys {
             let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
             return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error))));
         };
+        if let Some(at) = self.learned.first_look(&self.policy, row, self.clock.now(), (self.draw)()) {
+            return Some(put_off(row, at));
+        }
         let asked = self.ask(row, bot, place).await;
         if matches!(asked, Asked::Answer(_) | Asked::Sight(_)) {
             self.mention_hint(row);
@@ -274,7 +285,7 @@ impl Journeys {
         self.mention_oddities(row, &answer).await;
         let ready_at = self.clock.elapsed();
         let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
-        let step = decide(&self.policy, &row.history, seen, self.clock.now(), (self.draw)());
+        let step = self.decide(row, seen);
         let status = answer.status.clone();
         if step.next != Next::Copy {
             return Some(self.record(row, Some(&status), Sight { seen, trouble: None }, step));
@@ -287,13 +298,22 @@ impl Journeys {
         Some(self.conclude(&row, Some(&status), sight))
     }
 
+    /// Ages decide only while the clock can be believed: a jump ends no row.
+    fn decide(&self, row: &Row, seen: Seen) -> Step {
+        let (now, draw) = (self.clock.now(), (self.draw)());
+        if self.clock.is_steady() {
+            return self.learned.decide(&self.policy, row, seen, now, draw);
+        }
+        self.learned.decide(&self.policy.ageless(), row, seen, now, draw)
+    }
+
     fn conclude(&self, row: &Row, status: Option<&Status>, sight: Sight) -> Write {
-        let step = decide(&self.policy, &row.history, sight.seen, self.clock.now(), (self.draw)());
+        let step = self.decide(row, sight.seen);
         self.record(row, status, sight, step)
     }
 
     /// The one place where an attempt's outcome is logged and turned into a write.
-    fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: crate::decide::Step) -> Write {
+    fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: Step) -> Write {
         let said = status.map_or("", Status::as_str);
         let charged = step.history.failures > row.history.failures;
         let note = sight.trouble.as_ref().map(|(stage, error)| Note::new(stage.as_str(), charged, error));
@@ -411,6 +431,13 @@ impl Journeys {
 
 /// The event of a status that is not known.
 const UNKNOWN_STATUS: &str = "unknown_status";
+
+/// It is too early to ask.
+fn put_off(row: &Row, at: Timestamp) -> Write {
+    tracing::info!(session.id = %row.session_id, bot = row.bot, next_poll_at = %at, "too early to ask");
+    let (lease, history) = (row.lease.clone(), row.history.clone());
+    Write::Waits { lease, history, kore_status: None, next_poll_at: at, note: None }
+}
 
 /// The error is noted; nothing else about the row changes.
 fn keeps_its_place(row: &Row, error: &str) -> Write {

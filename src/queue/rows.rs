@@ -128,7 +128,8 @@ pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB
     CAST(substr(wait_kind, 1, 40) AS BLOB) AS wait_kind, CAST(polls AS INTEGER) AS polls, \
     CAST(failures AS INTEGER) AS failures, CAST(wait_step AS INTEGER) AS wait_step, \
     CAST(error_step AS INTEGER) AS error_step, CAST(denials AS INTEGER) AS denials, \
-    CAST(odd_bodies AS INTEGER) AS odd_bodies";
+    CAST(odd_bodies AS INTEGER) AS odd_bodies, CAST(substr(in_call_at, 1, 40) AS BLOB) AS in_call_at, \
+    CAST(substr(over_at, 1, 40) AS BLOB) AS over_at, CAST(substr(not_ready_at, 1, 40) AS BLOB) AS not_ready_at";
 
 /// Reads a row of [`COLUMNS`].
 pub(super) fn claimed(row: &SqliteRow, now: Timestamp) -> Result<Claimed, sqlx::Error> {
@@ -194,6 +195,9 @@ fn history(row: &SqliteRow, session_id: &SessionId, now: Timestamp) -> Result<Hi
         error_step: count("error_step")?,
         denials: count("denials")?,
         odd_bodies: count("odd_bodies")?,
+        in_call_at: time(row, "in_call_at")?.map(|at| at.min(now)),
+        over_at: time(row, "over_at")?.map(|at| at.min(now)),
+        not_ready_at: time(row, "not_ready_at")?.map(|at| at.min(now)),
     })
 }
 

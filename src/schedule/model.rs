@@ -263,6 +263,7 @@ impl Model {
 
     /// As text, for keeping.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "numbers and lists of them serialise")]
     pub fn to_text(&self) -> String {
         let kept = Kept {
             version: VERSION,
@@ -287,7 +288,7 @@ impl Model {
             && (0.0..1e15).contains(&kept.sessions)
             && kept.surprise.0.abs() < 1e6
             && (0.0..1e6).contains(&kept.surprise.1);
-        sound.then(|| Self { trust: kept.trust, sessions: kept.sessions, surprise: kept.surprise, ..model })
+        sound.then_some(Self { trust: kept.trust, sessions: kept.sessions, surprise: kept.surprise, ..model })
     }
 }
 

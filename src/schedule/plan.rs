@@ -100,9 +100,9 @@ impl Plan<'_> {
         let mut next = last;
         cost[last] = self.price(last);
         for from in (0..last).rev() {
-            let (to, least) = self.cheapest(from, &cost);
-            cost[from] = least + self.price(from);
-            next = to;
+            let (then, cheapest) = self.cheapest(from, &cost);
+            cost[from] = cheapest + self.price(from);
+            next = then;
         }
         if is_first { self.first(&cost) } else { next }
     }
@@ -148,14 +148,14 @@ impl Sums {
         let time: Vec<f64> = moments.iter().map(|at| at - moments[0]).collect();
         let (mut plain, mut steep) = (vec![[0.0; 2]], vec![[0.0; 4]]);
         for at in 1..time.len() {
-            let step = time[at] - time[at - 1];
+            let width = time[at] - time[at - 1];
             let chance = ready[at - 1].midpoint(ready[at]);
             let middle = time[at - 1].midpoint(time[at]);
             let weight = PATIENCE / (middle + moments[0] - end).max(PATIENCE);
             let square = weight * weight;
-            plain.push(add(plain[at - 1], [weight, weight * chance], step));
+            plain.push(add(plain[at - 1], [weight, weight * chance], width));
             let moment = square * middle;
-            steep.push(add(steep[at - 1], [square, square * chance, moment, moment * chance], step));
+            steep.push(add(steep[at - 1], [square, square * chance, moment, moment * chance], width));
         }
         Self { time, plain, steep }
     }

@@ -86,9 +86,10 @@ impl Sketch {
         }
         let (low, high) = (place(low), place(high));
         let scale = weight / total;
-        for at in bin(low).0..=bin(high).0 {
+        let (first, last) = (bin(low).0, bin(high).0);
+        for (at, into) in into.iter_mut().enumerate().take(last + 1).skip(first) {
             let overlap = (to_f64(at + 1).min(high) - to_f64(at).max(low)).max(0.0);
-            into[at] += scale * overlap * (self.below[at + 1] - self.below[at]);
+            *into += scale * overlap * (self.below[at + 1] - self.below[at]);
         }
     }
 

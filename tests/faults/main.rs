@@ -21,13 +21,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clock_jumps;
 mod disk_full;
+mod for_ever;
+mod host;
 mod kill;
 mod mount;
+mod outage;
 mod plan;
 mod positions;
 mod power_loss;
 mod process;
+mod queue_file;
 mod scene;
 
 use std::process::ExitCode;
@@ -45,17 +50,24 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "crash-points",
-        about: "killed at the Nth write, fsync, send, connect of a copy",
-        short: 12,
+        about: "killed at the Nth write, flush, send, connect of a copy",
+        short: 16,
         is_patient: false,
         run: |plan| Box::pin(positions::crash_points(plan)),
     },
     Scenario {
         name: "io-errors",
-        about: "the Nth write, fsync, send, connect of a copy fails",
+        about: "the Nth write, flush, send, connect of a copy fails",
         short: 12,
         is_patient: false,
         run: |plan| Box::pin(positions::io_errors(plan)),
+    },
+    Scenario {
+        name: "io-errors-for-ever",
+        about: "from some moment on every write or flush of the queue fails",
+        short: 1,
+        is_patient: true,
+        run: |plan| Box::pin(for_ever::run(plan)),
     },
     Scenario {
         name: "disk-full",
@@ -67,16 +79,65 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "power-loss-ext4",
         about: "the queue's ext4 is shut down without a flush while rows are being finished",
-        short: 10,
+        short: 8,
         is_patient: false,
         run: |plan| Box::pin(power_loss::ext4(plan)),
     },
     Scenario {
         name: "power-loss-xfs",
         about: "the queue's xfs is shut down without a flush while rows are being finished",
-        short: 10,
+        short: 8,
         is_patient: false,
         run: |plan| Box::pin(power_loss::xfs(plan)),
+    },
+    Scenario {
+        name: "lock",
+        about: "another program holds the queue's write lock",
+        short: 1,
+        is_patient: true,
+        run: |plan| Box::pin(queue_file::lock(plan)),
+    },
+    Scenario {
+        name: "replaced",
+        about: "the queue is moved, deleted or replaced under the running daemon",
+        short: 4,
+        is_patient: false,
+        run: |plan| Box::pin(queue_file::replaced(plan)),
+    },
+    Scenario {
+        name: "emfile",
+        about: "no file descriptor is left for a connection",
+        short: 2,
+        is_patient: true,
+        run: |plan| Box::pin(host::emfile(plan)),
+    },
+    Scenario {
+        name: "stdout",
+        about: "stdout and stderr are closed, or nobody reads them any more",
+        short: 2,
+        is_patient: false,
+        run: |plan| Box::pin(host::stdout(plan)),
+    },
+    Scenario {
+        name: "suspend",
+        about: "the process is stopped for seconds, and goes on",
+        short: 2,
+        is_patient: true,
+        run: |plan| Box::pin(host::suspend(plan)),
+    },
+    Scenario {
+        name: "clock",
+        about: "the wall clock jumps by hours and years, and back",
+        short: 4,
+        is_patient: false,
+        run: |plan| Box::pin(clock_jumps::run(plan)),
+    },
+    Scenario {
+        name: "outage",
+        about: "Kore is out for two hours, in accelerated form; trials are rows",
+        short: 500,
+        is_patient: true,
+        run: |plan| Box::pin(outage::run(plan)),
     },
 ];
 

@@ -1,8 +1,8 @@
 //! Power loss: the file system is shut down without a flush while rows are being finished (FAULTS Q2).
 //!
 //! The queue lies on an image file, mounted through a loop device. A reader of the queue, another connection, notes
-//! which rows it has seen done; what anybody has seen is acknowledged. At a random moment the file system is cut off:
-//! what is not on the disk by then never gets there. The daemon is killed, the image is mounted again (the journal is
+//! which rows it has seen done; what anybody has seen is acknowledged. Within 10 ms after the Nth of them, N being
+//! random, the file system is cut off: what is not on the disk by then never gets there. The daemon is killed, the image is mounted again (the journal is
 //! replayed, as after a real cut), and every acknowledged row must still be done and its object whole. Rows that were
 //! lost with the cut (inserted and never synced) are inserted again, and everything has to come out done.
 //!
@@ -23,6 +23,8 @@ use super::scene::{Kind, Scene};
 const TRIALS_A_SCENE: u32 = 50;
 const ROWS_A_TRIAL: [Kind; 6] = [Kind::Small; 6];
 const IMAGE_MIB: u64 = 64;
+/// How long a cut waits for its rows at most.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The smallest that xfs takes.
 const XFS_IMAGE_MIB: u64 = 320;
 
@@ -79,12 +81,12 @@ async fn scene(draw: &mut StdRng, cuts: u32, mkfs: &[&str], mib: u64, tally: &mu
         let before = scene.acknowledged();
         // The reader keeps the queue open: looking does not checkpoint.
         let mut reader = scene.world.sql().await;
-        let until = Watch::start();
-        let cut_at = Duration::from_millis(draw.random_range(0..250));
-        while until.elapsed() < cut_at {
+        // The cut follows an acknowledgement closely: that is when a commit may not be on the disk yet.
+        let (enough, patience) = (before + draw.random_range(0..=ROWS_A_TRIAL.len()), Watch::start());
+        while scene.acknowledged() < enough && patience.elapsed() < PATIENCE {
             scene.look_through(&mut reader).await;
-            nap(Duration::from_millis(2)).await;
         }
+        nap(Duration::from_micros(draw.random_range(0..10_000))).await;
         disk.cut()?;
         tally.cuts += 1;
         daemon.kill();

@@ -16,6 +16,11 @@ impl Process {
         Self(command.stdout(Stdio::null()).stderr(file).spawn().expect("the program starts"))
     }
 
+    /// Takes a process that was started otherwise.
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     pub fn id(&self) -> u32 {
         self.0.id()
     }

@@ -102,6 +102,11 @@ impl Scene {
         session
     }
 
+    /// Kore has this session's recording from now on.
+    pub fn script_ready(&self, id: &str) {
+        self.world.kore.session(id, Timeline::ready([self.sessions[id].clone()]));
+    }
+
     /// Inserts sessions of these kinds, as another program would.
     pub async fn insert(&mut self, kinds: &[Kind]) -> Vec<String> {
         self.insert_due_in(kinds, Duration::ZERO).await

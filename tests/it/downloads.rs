@@ -63,7 +63,9 @@ async fn a_body_that_breaks_off_is_begun_anew_where_nothing_proves_that_it_goes_
     ];
     let polls = archive(&world, &files).await;
     assert_eq!(polls, [2; 6]);
-    assert_eq!(world.s3.count(Op::AbortUpload), 6);
+    // One that was reset before its first part was read had begun none.
+    assert_eq!(world.s3.count(Op::AbortUpload), world.s3.count(Op::CreateUpload) - 6);
+    assert_ne!(world.s3.count(Op::AbortUpload), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

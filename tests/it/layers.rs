@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
         "nouns and policy",
         &[
             "session", "clock", "backoff", "key", "hosts", "receipt", "media", "source", "schedule", "decide", "pause",
-            "transfer", "config",
+            "transfer", "flights", "config",
         ],
     ),
     ("edges", &["queue", "kore", "archive"]),
@@ -40,6 +40,8 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("clap", &["src/commands/", "src/main.rs"]),
     ("indicatif", &["src/commands/"]),
     ("comfy_table", &["src/commands/"]),
+    ("rustix", &["src/commands/check/"]),
+    ("terminal_size", &["src/commands/status/"]),
     ("std::env", &["src/config/"]),
     ("SystemTime", &["src/clock.rs"]),
     ("OffsetDateTime", &["src/clock.rs"]),
@@ -49,8 +51,8 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("thread::sleep", &["src/clock.rs"]),
     // Whoever builds an edge decides what it is; everybody else is handed one.
     ("Queue::open", &["src/app.rs"]),
-    ("KoreClient::new", &["src/app.rs"]),
-    ("S3Store::connect", &["src/app.rs"]),
+    ("KoreClient::new", &["src/app.rs", "src/commands/check/"]),
+    ("S3Store::connect", &["src/app.rs", "src/commands/check/", "src/commands/reconcile/"]),
     ("SystemClock::new", &["src/app.rs", "src/clock.rs", "src/commands/", "src/telemetry/"]),
 ];
 

@@ -4,9 +4,12 @@
 mod support;
 
 mod acceptance;
+mod aws_policy;
 mod bent_rows;
 mod bucket;
 mod budget;
+mod calls;
+mod check;
 mod commands;
 mod docs;
 mod downloads;
@@ -21,7 +24,9 @@ mod leaks;
 mod leases;
 mod media_samples;
 mod memory;
+mod page;
 mod queue_faults;
+mod reconcile;
 mod restarts;
 mod rows;
 mod s3_adapter;

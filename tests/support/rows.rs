@@ -88,7 +88,7 @@ impl World {
     pub fn copies(&self, id: &str, file: &SourceFile) -> (usize, usize) {
         let calls = self.s3.calls();
         let puts = calls.iter().filter(|call| call.op == super::s3::Op::PutObject);
-        let puts = puts.filter(|call| call.key.contains(id) && !call.key.ends_with(".json")).count();
+        let puts = puts.filter(|call| call.key.contains(id) && !call.key.contains("/session")).count();
         let served = self.kore.files_served().iter().filter(|served| served.path == file.path()).count();
         (puts, served)
     }

@@ -288,6 +288,11 @@ impl Daemon {
         assert!(sent.expect("there is a kill command").success());
     }
 
+    /// Its end, if it has come.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the child is ours")
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         until(|| self.child.try_wait().expect("the child is ours")).await.expect("the daemon ends")

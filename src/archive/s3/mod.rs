@@ -20,6 +20,7 @@ mod connect;
 mod errors;
 mod negotiation;
 mod settings;
+pub mod survey;
 mod wire;
 
 use std::fmt;
