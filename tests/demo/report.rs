@@ -55,20 +55,13 @@ fn show_sidecar(scene: &Scene, calls: &Calls) {
 fn show_checks(checked: &[Checked]) {
     println!("\nEach recording: SHA-256 of what Kore served, against the object, the table and the sidecar\n");
     for file in checked {
-        let verdict = match (&file.fault, &file.suspect) {
-            (Some(_), _) => "DIFFERS",
-            (None, Some(_)) => "suspect",
-            (None, None) => "same",
-        };
-        println!(
-            "  {verdict:7}  {}  {:>10}  {}/{}",
-            file.sha256,
-            file.bytes,
-            file.session.escape_debug(),
-            file.file_name
-        );
-        if let Some(why) = file.fault.as_ref().or(file.suspect.as_ref()) {
-            println!("           {why}");
+        let (verdict, id) = (if file.fault.is_some() { "DIFFERS" } else { "same" }, file.session.escape_debug());
+        println!("  {verdict:7}  {}  {:>10}  {id}/{}", file.sha256, file.bytes, file.file_name.escape_debug());
+        if let Some(fault) = &file.fault {
+            println!("           {fault}");
+        }
+        if let Some(why) = &file.suspect {
+            println!("           suspect: {why}");
         }
     }
 }
@@ -78,7 +71,9 @@ fn show_resumed(scene: &Scene, calls: &Calls) {
     let served = scene.kore.files_served();
     for (id, file) in calls.by_id.iter().flat_map(|(id, call)| call.files.iter().map(move |file| (id, file))) {
         let ranges: Vec<_> = served.iter().filter(|request| request.path == file.path()).collect();
-        if let [first, .., last] = ranges.as_slice() {
+        if let [first, .., last] = ranges.as_slice()
+            && first.bytes < file.body().len()
+        {
             let range = last.range.as_deref().unwrap_or("all of it again");
             println!(
                 "\n{}/{} was broken off after {} bytes; the daemon then asked for {range}.",
@@ -98,7 +93,8 @@ fn conclude(rows: &[Seen], checked: &[Checked]) -> bool {
     let files = count(i64::try_from(checked.len()).unwrap_or(i64::MAX), "recording");
     println!();
     if suspect > 0 {
-        println!("{suspect} of them hold what is no sound recording: kept under suspect/, and never called done.");
+        let sessions = count(i64::try_from(suspect).unwrap_or(i64::MAX), "session");
+        println!("{sessions} with a file that is no sound recording: kept under suspect/, and never called done.");
     }
     let is_proven = faults == 0 && !rows.is_empty() && done + suspect == rows.len();
     if is_proven {

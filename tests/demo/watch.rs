@@ -133,8 +133,9 @@ impl Live {
             line.set_prefix(row.session_id.escape_debug().to_string());
             line
         });
-        line.set_message(row.stage());
-        line.tick();
+        if line.message() != row.stage() {
+            line.set_message(row.stage());
+        }
     }
 
     fn close(self) {
