@@ -93,11 +93,7 @@ impl Archive {
         target: Target,
         open: &Open<'_>,
     ) -> Result<Round, CopyError> {
-        let parts = match self.unless_stopped(self.send_parts(&mut intake, first, open)).await {
-            // Somebody has ended it: a rule of the bucket, a person. A new one may do.
-            Err(CopyError::Store(StoreError::UploadLost(_))) => return Ok(Round::Again(target)),
-            parts => parts?,
-        };
+        let parts = self.unless_stopped(self.send_parts(&mut intake, first, open)).await?;
         let arrival = intake.finish();
         let right = job.target(&arrival, target.beside)?;
         let Arrival { receipt, inspection, .. } = arrival;
@@ -153,13 +149,15 @@ impl Archive {
         Ok(sent.await?)
     }
 
-    /// Makes the object visible, and proves it. `None` if something else stands there meanwhile, or the upload is lost.
+    /// Makes the object visible, and proves it. `None` if something else stands there meanwhile.
     async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Verified>, CopyError> {
         let key = open.key;
         match self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await {
             Ok(_) => self.verify(key, whole).await.map(Some),
             // Perhaps it is ours: applied, the answer lost, and refused when it was sent again.
-            Err(CopyError::Store(StoreError::UploadLost(_))) => self.still_there(key, whole).await,
+            Err(CopyError::Store(lost @ StoreError::UploadLost(_))) => {
+                self.still_there(key, whole).await?.map(Some).ok_or_else(|| lost.into())
+            }
             Err(CopyError::Store(StoreError::Exists(_))) => {
                 let head = self.unless_stopped(self.store.head(key)).await?.ok_or_else(|| neither(key))?;
                 match self.compare(key, whole, &head).await? {
