@@ -6,7 +6,7 @@
 //! upload is aborted and the file is fetched again for the right key. An object that is already there with the same
 //! bytes is adopted, which for a large one means reading the source without sending anything.
 
-use super::store::{Label, ObjectHead};
+use super::store::{Label, ObjectHead, StoreError};
 use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
 use crate::media::{Doubt, Ending, Inspection};
@@ -83,23 +83,31 @@ impl Archive {
     /// [`CopyError`]; nothing is left behind then but what was proven.
     pub async fn keep(&self, job: &FileJob<'_>) -> Result<Kept, CopyError> {
         let mut target = Target { suspect: false, beside: None };
+        let mut lost = None;
         for _ in 0..MOST_ROUNDS {
             let download = self.unless_stopped(job.vendor.open(job.url)).await?;
             let mut intake =
                 Intake::new(download, self.memory.clone(), self.transfer.part_size, self.transfer.max_bytes);
             let first = self.unless_stopped(intake.portion()).await?;
             let round = if first.is_last {
-                Round::Kept(Box::new(self.keep_small(job, intake, first).await?))
+                Ok(Round::Kept(Box::new(self.keep_small(job, intake, first).await?)))
             } else {
                 target.suspect |= intake.is_suspect_so_far();
-                self.keep_large(job, intake, first, target).await?
+                self.keep_large(job, intake, first, target).await
             };
             match round {
-                Round::Kept(kept) => return Ok(*kept),
-                Round::Again(next) => target = next,
+                Ok(Round::Kept(kept)) => return Ok(*kept),
+                Ok(Round::Again(next)) => target = next,
+                // Somebody has ended it: a rule of the bucket, a person. A new one may do.
+                Err(CopyError::Store(gone @ StoreError::UploadLost(_))) => lost = Some(gone),
+                Err(error) => return Err(error),
             }
         }
-        Err(CopyError::Unsettled(format!("{}: the file was another one at each of {MOST_ROUNDS} downloads", job.key)))
+        // A bucket that loses uploads is no fault of the file's.
+        let changes = || {
+            CopyError::Unsettled(format!("{}: the file was another one at each of {MOST_ROUNDS} downloads", job.key))
+        };
+        Err(lost.map_or_else(changes, CopyError::Store))
     }
 
     /// All of it is in hand.

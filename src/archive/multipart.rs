@@ -32,6 +32,13 @@ struct Open<'a> {
     ledger_id: i64,
 }
 
+/// An object that stands whole under the key.
+struct Completed {
+    verified: Verified,
+    /// Its completion was not answered with success: perhaps it is not this upload's.
+    adopted: bool,
+}
+
 impl Archive {
     /// Sends the file under `key`, where nothing stands yet.
     pub(super) async fn upload(
@@ -48,8 +55,9 @@ impl Archive {
         let open = self.create(key, &label).await?;
         let outcome = self.send(job, intake, first, target, &open).await;
         match &outcome {
-            Ok(Round::Kept(_)) => self.ledger.ended(open.ledger_id),
-            Ok(Round::Again(_)) | Err(_) => self.abort(open).await,
+            Ok(Round::Kept(kept)) if !kept.adopted => self.ledger.ended(open.ledger_id),
+            // Where the object is there by another hand, the upload of this one may still stand open.
+            Ok(Round::Kept(_) | Round::Again(_)) | Err(_) => self.abort(open).await,
         }
         outcome
     }
@@ -93,11 +101,7 @@ impl Archive {
         target: Target,
         open: &Open<'_>,
     ) -> Result<Round, CopyError> {
-        let parts = match self.unless_stopped(self.send_parts(&mut intake, first, open)).await {
-            // Somebody has ended it: a rule of the bucket, a person. A new one may do.
-            Err(CopyError::Store(StoreError::UploadLost(_))) => return Ok(Round::Again(target)),
-            parts => parts?,
-        };
+        let parts = self.unless_stopped(self.send_parts(&mut intake, first, open)).await?;
         let arrival = intake.finish();
         let right = job.target(&arrival, target.beside)?;
         let Arrival { receipt, inspection, .. } = arrival;
@@ -107,9 +111,9 @@ impl Archive {
         if target.beside.is_some_and(|sha256| sha256 != receipt.sha256) {
             return Ok(Round::Again(Target { beside: None, ..target }));
         }
-        let Some(verified) = self.complete(open, &parts, &receipt).await? else { return Ok(Round::Again(target)) };
-        let kept =
-            Kept { key: open.key.clone(), verified, inspection, adopted: false, beside: target.beside.is_some() };
+        let Some(completed) = self.complete(open, &parts, &receipt).await? else { return Ok(Round::Again(target)) };
+        let Completed { verified, adopted } = completed;
+        let kept = Kept { key: open.key.clone(), verified, inspection, adopted, beside: target.beside.is_some() };
         Ok(Round::Kept(Box::new(kept)))
     }
 
@@ -153,21 +157,24 @@ impl Archive {
         Ok(sent.await?)
     }
 
-    /// Makes the object visible, and proves it. `None` if something else stands there meanwhile, or the upload is lost.
-    async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Verified>, CopyError> {
+    /// Makes the object visible, and proves it. `None` if something else stands there meanwhile.
+    async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Completed>, CopyError> {
         let key = open.key;
+        let adopted = |verified| Some(Completed { verified, adopted: true });
         match self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await {
-            Ok(_) => self.verify(key, whole).await.map(Some),
+            Ok(_) => self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false })),
             // Perhaps it is ours: applied, the answer lost, and refused when it was sent again.
-            Err(CopyError::Store(StoreError::UploadLost(_))) => self.still_there(key, whole).await,
+            Err(CopyError::Store(lost @ StoreError::UploadLost(_))) => {
+                self.still_there(key, whole).await?.map(adopted).ok_or_else(|| lost.into())
+            }
             Err(CopyError::Store(StoreError::Exists(_))) => {
                 let head = self.unless_stopped(self.store.head(key)).await?.ok_or_else(|| neither(key))?;
                 match self.compare(key, whole, &head).await? {
-                    Comparison::Same(verified) => Ok(Some(verified)),
+                    Comparison::Same(verified) => Ok(adopted(verified)),
                     Comparison::Different(_) | Comparison::Unknown => Ok(None),
                 }
             }
-            Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => self.found(key, whole, lost).await.map(Some),
+            Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => self.found(key, whole, lost).await.map(adopted),
             Err(error) => Err(error),
         }
     }

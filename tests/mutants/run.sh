@@ -7,13 +7,14 @@
 #   ALSO='cargo test --lib decide' tests/mutants/run.sh     another command for each, beside the simulation
 #   SEEDS=20000 tests/mutants/run.sh         a longer simulation
 #
-# The copy has a target folder of its own, unless CARGO_TARGET_DIR names one (whose built dependencies then serve here
-# as well). It is kept between patches: each costs one build of the library.
+# The copy has a target folder of its own, never that of another tree: cargo takes the same package in two places for
+# one, and would hand out the binary with the bug.
+# It is kept between patches: each costs one build of the library.
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 copy=${COPY:-$(mktemp -d)}
 mkdir -p "$copy/tree"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$copy/target}"
+export CARGO_TARGET_DIR="$copy/target"
 git -C "$here" archive HEAD | tar -x -C "$copy/tree"
 survivors=0
 trials=0
