@@ -49,7 +49,10 @@ const FILES: [(&str, &str); 5] = [
         "/var/lib/kore-archiver/queue.db",
         "The queue, 0660; with the two files of SQLite beside it, -wal and -shm. Members of the group kore-archiver insert rows.",
     ),
-    ("/usr/share/kore-archiver/, /usr/share/doc/kore-archiver/examples/", "The sidecar's JSON Schema, alerts, a dashboard, AWS policies; drop-ins for the service."),
+    (
+        "/usr/share/kore-archiver/, /usr/share/doc/kore-archiver/examples/",
+        "The sidecar's JSON Schema, alerts, a dashboard, AWS policies; drop-ins for the service.",
+    ),
 ];
 
 const ENVIRONMENT: [(&str, &str); 4] = [

@@ -1,5 +1,7 @@
 //! The composition root: the only place that builds the edges and puts them together. Build, run, drain.
 
+mod lessons;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
 use sd_notify::NotifyState;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::archive::s3::S3Store;
@@ -18,6 +20,7 @@ use crate::archive::{Archive, UploadLedger};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BotSettings, Settings};
+use crate::flights::Flights;
 use crate::http::{self, Site};
 use crate::journey::{Bot, Journeys, Line};
 use crate::key::ObjectKey;
@@ -30,6 +33,7 @@ use crate::queue::writer::Health;
 use crate::queue::{Desk, Queue, QueueError, Write, Writer};
 use crate::shutdown::Shutdown;
 use crate::worker::{Ended, Vitals, Worker};
+use lessons::Account;
 
 /// How long the note of an upload may take before the upload is created all the same: another program may hold the
 /// queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that time, the
@@ -46,6 +50,7 @@ const NO_UPLOAD: i64 = -1;
 pub struct App {
     worker: Worker,
     journeys: Journeys,
+    accounts: Vec<Account>,
     writer: Writer,
     desk: Arc<Desk>,
     shutdown: Shutdown,
@@ -80,21 +85,36 @@ impl App {
         let (desk, writer) = (queue.desk, queue.writer);
         let metrics = Metrics::new(settings.bots.keys())?;
         let vitals = Vitals::new(Arc::clone(&clock));
-        let server = serve(settings, &metrics, &desk, &vitals, &clock).await?;
+        let (pauses, flights) =
+            (Pauses::new(Arc::clone(&clock), settings.poll.error), Flights::new(Arc::clone(&clock)));
+        let budgets = budgets(settings, &clock);
+        let site = Site {
+            metrics: metrics.clone(),
+            desk: Arc::clone(&desk),
+            vitals: vitals.clone(),
+            pauses: pauses.clone(),
+            budgets: budgets.clone(),
+            flights: flights.clone(),
+            clock: Arc::clone(&clock),
+            counted: Mutex::default(),
+        };
+        let server = serve(settings, site).await?;
         let moved = Arc::new(Notify::new());
         let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), writer.clone(), Arc::clone(&clock)));
         let journeys = Journeys {
-            bots: Arc::new(bots(settings, &clock, &moved)?),
+            bots: Arc::new(bots(settings, &budgets, &clock, &moved)?),
             policy: Arc::new(settings.poll.clone()),
             template: settings.bucket.key_template.clone(),
             bucket: settings.bucket.name.clone(),
             archive: Archive::new(store, ledger, &settings.bucket, &settings.transfer, shutdown.hard.clone()),
             polls: Arc::new(Semaphore::new(settings.poll.concurrency)),
             transfers: Arc::new(Semaphore::new(settings.transfer.concurrency)),
-            pauses: Pauses::new(Arc::clone(&clock), settings.poll.error),
+            pauses,
+            flights,
             writer: writer.clone(),
             desk: Arc::clone(&desk),
             metrics,
+            learned: lessons::recall(&desk).await,
             clock,
             draw: rand::random::<f64>,
             stop: shutdown.soft.clone(),
@@ -102,7 +122,18 @@ impl App {
         let most_active = settings.poll.concurrency + settings.transfer.concurrency;
         let worker = Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
         let drain_timeout = settings.transfer.drain_timeout;
-        Ok(Self { worker, journeys, writer, desk, shutdown, drain_timeout, server, vitals, _queue_lock: queue.lock })
+        Ok(Self {
+            worker,
+            journeys,
+            accounts: accounts(settings, &budgets),
+            writer,
+            desk,
+            shutdown,
+            drain_timeout,
+            server,
+            vitals,
+            _queue_lock: queue.lock,
+        })
     }
 
     /// Counts and lists, for whoever shows progress.
@@ -122,6 +153,7 @@ impl App {
         let sweep = tokio::spawn(sweep(self.journeys.clone()));
         let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
         let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
+        let lessons = tokio::spawn(lessons::keep(self.journeys.clone(), std::mem::take(&mut self.accounts)));
         let mut health = self.writer.health();
         let ended = {
             let working = self.worker.run(&self.shutdown.soft);
@@ -131,13 +163,14 @@ impl App {
                 error = server_end(self.server.as_mut()) => Err(error),
             }
         };
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        let _ = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("finishing what is under way")]);
         if ended.is_ok() {
             self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
+            lessons::write(&self.journeys);
             self.flush().await;
         }
         self.shutdown.hard.cancel();
-        for task in [sweep, watchdog, wal] {
+        for task in [sweep, watchdog, wal, lessons] {
             task.abort();
         }
         tracing::info!("stopped");
@@ -159,19 +192,12 @@ impl App {
     }
 }
 
-async fn serve(
-    settings: &Settings,
-    metrics: &Metrics,
-    desk: &Arc<Desk>,
-    vitals: &Vitals,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Option<JoinHandle<std::io::Result<()>>>> {
+async fn serve(settings: &Settings, site: Site) -> anyhow::Result<Option<JoinHandle<std::io::Result<()>>>> {
     let Some(address) = settings.http.listen else { return Ok(None) };
     let listener = http::bind(address).await.with_context(|| {
         format!("http.listen = \"{address}\" cannot be had; name another address, or \"\" for none")
     })?;
-    tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
-    let site = Site::new(metrics.clone(), Arc::clone(desk), vitals.clone(), Arc::clone(clock));
+    tracing::info!(address = %listener.local_addr()?, "serving a page, /metrics, /healthz and /readyz");
     Ok(Some(tokio::spawn(http::serve(listener, Arc::new(site)))))
 }
 
@@ -182,15 +208,29 @@ async fn server_end(server: Option<&mut JoinHandle<std::io::Result<()>>>) -> any
     }
 }
 
+/// The budget of each account, with the number of requests a minute that it is made of.
+type Budgets = BTreeMap<String, (u32, Arc<Budget>)>;
+
+fn budgets(settings: &Settings, clock: &Arc<dyn Clock>) -> Budgets {
+    let budget = |bot: &BotSettings| {
+        let rate = bot.requests_per_minute;
+        (bot.account.clone(), (rate, Arc::new(Budget::new(rate, Arc::clone(clock)))))
+    };
+    settings.bots.values().map(budget).collect()
+}
+
 /// One budget and one line an account; one client a bot.
-fn bots(settings: &Settings, clock: &Arc<dyn Clock>, moved: &Arc<Notify>) -> anyhow::Result<BTreeMap<String, Bot>> {
-    let mut accounts: BTreeMap<&str, (Arc<Budget>, Arc<Line>)> = BTreeMap::new();
+fn bots(
+    settings: &Settings,
+    budgets: &Budgets,
+    clock: &Arc<dyn Clock>,
+    moved: &Arc<Notify>,
+) -> anyhow::Result<BTreeMap<String, Bot>> {
+    let mut lines: BTreeMap<&str, Arc<Line>> = BTreeMap::new();
     let mut bots = BTreeMap::new();
     for (name, bot) in &settings.bots {
-        let rate = bot.requests_per_minute;
-        let (budget, line) = accounts.entry(&bot.account).or_insert_with(|| {
-            (Arc::new(Budget::new(rate, Arc::clone(clock))), Arc::new(Line::new(rate, Arc::clone(moved))))
-        });
+        let (rate, budget) = &budgets[&bot.account];
+        let line = lines.entry(&bot.account).or_insert_with(|| Arc::new(Line::new(*rate, Arc::clone(moved))));
         let client = KoreClient::new(
             name,
             bot,
@@ -204,6 +244,14 @@ fn bots(settings: &Settings, clock: &Arc<dyn Clock>, moved: &Arc<Notify>) -> any
         bots.insert(name.clone(), Bot { vendor, bot_id: bot.bot_id.clone(), account, line: Arc::clone(line) });
     }
     Ok(bots)
+}
+
+/// The accounts with their bots, for what is learned of each.
+fn accounts(settings: &Settings, budgets: &Budgets) -> Vec<Account> {
+    let of = |account: &str| {
+        settings.bots.iter().filter(|(_, bot)| bot.account == account).map(|(name, _)| name.clone()).collect()
+    };
+    budgets.iter().map(|(account, (_, budget))| Account { bots: of(account), budget: Arc::clone(budget) }).collect()
 }
 
 fn siblings(settings: &Settings, bot: &BotSettings) -> Vec<String> {
@@ -249,7 +297,7 @@ async fn sweep(journeys: Journeys) {
 }
 
 /// Tells the archive what earlier runs left, before this one begins uploads of its own.
-async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
+pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
     match desk.left_uploads(run).await {
         Ok(left) => left
             .iter()
@@ -303,7 +351,7 @@ async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
 
 /// The ledger of uploads, kept in the queue.
 #[derive(Debug)]
-struct QueueLedger {
+pub struct QueueLedger {
     bucket: String,
     writer: Writer,
     clock: Arc<dyn Clock>,
@@ -311,7 +359,9 @@ struct QueueLedger {
 }
 
 impl QueueLedger {
-    fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
+    /// A ledger of this bucket's uploads, behind this writer.
+    #[must_use]
+    pub fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
         // Above what any earlier run has used, as long as the clock is not set back by more than it ran.
         let first = clock.now().as_millis().saturating_mul(1000);
         Self { bucket, writer, clock, next: AtomicI64::new(first) }

@@ -8,7 +8,7 @@ mod steady;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde::{Serialize, Serializer};
@@ -70,6 +70,13 @@ impl Timestamp {
         let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NotATime)?;
         let millis = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).map_err(|_| NotATime)?;
         Ok(Self::from_millis(millis))
+    }
+
+    /// Reads an HTTP date, in any of its three forms, from 1970 on.
+    #[must_use]
+    pub fn parse_http(text: &str) -> Option<Self> {
+        let since = httpdate::parse_http_date(text.trim()).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self::from_seconds(i64::try_from(since.as_secs()).ok()?))
     }
 
     /// This instant, later by `wait`.

@@ -4,7 +4,10 @@
 //! observes and carries out. Waiting and failing are counted apart: only the row's own errors raise
 //! [`History::failures`]; a vendor, a network, a bucket or a disk that is down ends no row, however long it lasts.
 //!
-//! Whoever adds a status or an error adds an arm; there are no wildcards.
+//! Whoever adds a status or an error adds an arm; there are no wildcards. How long a row waits whose recordings are not
+//! ready yet may be the adaptive schedule's say: `outlook` asks it.
+
+mod outlook;
 
 use std::time::Duration;
 
@@ -12,6 +15,8 @@ use crate::backoff::{Backoff, jittered};
 use crate::clock::Timestamp;
 use crate::config::PollSettings;
 use crate::session::{Reason, StatusKind};
+
+pub use outlook::{Outlook, known};
 
 /// What a row remembers between two looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,12 @@ pub struct History {
     pub denials: u32,
     /// How many attempts brought text or nothing where a recording should be.
     pub odd_bodies: u32,
+    /// The last answer that people were talking.
+    pub in_call_at: Option<Timestamp>,
+    /// The first answer that they no longer were.
+    pub over_at: Option<Timestamp>,
+    /// The last answer that there is no recording yet.
+    pub not_ready_at: Option<Timestamp>,
 }
 
 impl History {
@@ -53,6 +64,32 @@ impl History {
             error_step: 0,
             denials: 0,
             odd_bodies: 0,
+            in_call_at: None,
+            over_at: None,
+            not_ready_at: None,
+        }
+    }
+
+    /// Whether nothing has come of it since it became pending.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.not_ready_at.is_none() && self.wait_kind.is_none() && self.failures == 0 && self.error_step == 0
+    }
+
+    /// Notes what a status told of the call and its media.
+    fn note(&mut self, status: StatusKind, recordings: usize, now: Timestamp) {
+        match status {
+            StatusKind::CallInProgress => (self.in_call_at, self.over_at) = (Some(now), None),
+            StatusKind::MediaInProgress | StatusKind::Success => self.over_at = self.over_at.or(Some(now)),
+            StatusKind::Unavailable
+            | StatusKind::Failed
+            | StatusKind::KoreRetrying
+            | StatusKind::TooShort
+            | StatusKind::RecordingDisabled
+            | StatusKind::Other => {}
+        }
+        if status != StatusKind::Success || recordings == 0 {
+            self.not_ready_at = Some(now);
         }
     }
 }
@@ -145,17 +182,30 @@ pub enum Next {
 /// How many attempts may bring text or nothing before it is archived as suspect (CONTRACT section 4).
 pub const ODD_BODY_TRIES: u32 = 3;
 
-/// Decides. `draw` is random in 0..=1 and shakes the wait by `poll.jitter`.
+/// Decides by the settings alone. `draw` is random in 0..=1 and shakes the wait by `poll.jitter`.
 #[must_use]
 pub fn decide(policy: &PollSettings, history: &History, seen: Seen, now: Timestamp, draw: f64) -> Step {
-    let mut decision = Decision { policy, history: history.clone(), now, draw };
+    decide_with(policy, history, seen, now, draw, None)
+}
+
+/// The same with what is believed about the row, for `schedule = "adaptive"`.
+#[must_use]
+pub fn decide_with(
+    policy: &PollSettings,
+    history: &History,
+    seen: Seen,
+    now: Timestamp,
+    draw: f64,
+    outlook: Option<&Outlook<'_>>,
+) -> Step {
+    let mut decision = Decision { policy, history: history.clone(), now, draw, outlook };
     let next = match seen {
         Seen::Status(status, recordings) => decision.on_status(status, recordings),
         Seen::Archived { suspect: false } => Next::Finish(Reason::Archived),
         Seen::Archived { suspect: true } => Next::Finish(Reason::SuspectContent),
         Seen::Failure { not_found } => decision.on_failure(not_found),
         Seen::OddBody => {
-            decision.history.odd_bodies += 1;
+            decision.history.odd_bodies = decision.history.odd_bodies.saturating_add(1);
             decision.after_error(Duration::ZERO)
         }
         Seen::Trouble { at_least } => decision.after_error(at_least),
@@ -175,11 +225,13 @@ struct Decision<'a> {
     history: History,
     now: Timestamp,
     draw: f64,
+    outlook: Option<&'a Outlook<'a>>,
 }
 
 impl Decision<'_> {
     fn on_status(&mut self, status: StatusKind, recordings: usize) -> Next {
         self.history.polls = self.history.polls.saturating_add(1);
+        self.history.note(status, recordings, self.now);
         let denied = matches!(status, StatusKind::Unavailable | StatusKind::Failed);
         self.history.denials = if denied { self.history.denials.saturating_add(1) } else { 0 };
         match status {
@@ -234,12 +286,24 @@ impl Decision<'_> {
         history.wait_step = if history.wait_kind == Some(kind) { history.wait_step.saturating_add(1) } else { 0 };
         history.wait_kind = Some(kind);
         history.error_step = 0;
-        let wait = kind.backoff(self.policy).wait(history.wait_step);
-        let at = self.now.after(jittered(wait, self.policy.jitter, self.draw).min(LONGEST_WAIT));
+        let plain = kind.backoff(self.policy).wait(history.wait_step);
+        let wait = self.adaptive(kind).unwrap_or_else(|| jittered(plain, self.policy.jitter, self.draw));
+        let at = self.now.after(wait.min(LONGEST_WAIT));
         let last_look = self.gives_up_at();
         // Two looks that are to be apart stay so.
         let cut = self.now < last_look && self.history.denials == 0;
         Next::Wait(if cut { at.min(last_look) } else { at })
+    }
+
+    /// What Kore itself said will be retried, and its denials, keep their backoff.
+    fn adaptive(&self, kind: WaitKind) -> Option<Duration> {
+        match kind {
+            WaitKind::CallInProgress | WaitKind::MediaInProgress => {
+                let backoff = kind.backoff(self.policy);
+                self.outlook?.wait(self.policy, backoff, &self.history, self.now, self.draw)
+            }
+            WaitKind::KoreRetrying => None,
+        }
     }
 
     fn after_error(&mut self, at_least: Duration) -> Next {
@@ -248,3 +312,6 @@ impl Decision<'_> {
         Next::Wait(self.now.after(wait.max(at_least).min(LONGEST_WAIT)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,12 @@
-//! What is served on `http.listen`: `/metrics`, `/healthz`, `/readyz`. It reads and changes nothing.
+//! What is served on `http.listen`: `/metrics`, `/healthz`, `/readyz`, and a page for people (`page`). It reads and
+//! changes nothing.
 //!
 //! Counts of the queue are taken when somebody asks, and not more often than a twentieth of the time allows, so that
 //! an idle daemon does no work for a scraper that is not there, and a huge queue is not counted all day.
 
+mod page;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +20,10 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::clock::{Clock, Timestamp};
+use crate::flights::Flights;
+use crate::kore::budget::Budget;
 use crate::metrics::Metrics;
+use crate::pause::Pauses;
 use crate::queue::{Desk, QueueError};
 use crate::session::State;
 use crate::worker::Vitals;
@@ -28,6 +35,8 @@ const COUNTS_AGE: Duration = Duration::from_millis(500);
 const COUNTING_SHARE: u32 = 20;
 /// Due rows are counted up to that many.
 const MOST_DUE: i64 = 1_000_000;
+/// Rows that need a person, on the page.
+const NEWEST: u32 = 10;
 
 /// What the pages show.
 #[derive(Debug)]
@@ -38,26 +47,38 @@ pub struct Site {
     pub desk: Arc<Desk>,
     /// Whether the loop turns.
     pub vitals: Vitals,
+    /// What waits for somebody else.
+    pub pauses: Pauses,
+    /// The budget of each account, and how many requests a minute it is.
+    pub budgets: BTreeMap<String, (u32, Arc<Budget>)>,
+    /// What is being copied.
+    pub flights: Flights,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    counted: Mutex<Option<(Duration, Duration)>>,
+    /// What was counted last.
+    pub counted: Mutex<Option<Counted>>,
+}
+
+/// A count of the queue, and what it took.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    at: Duration,
+    took: Duration,
+    /// By state.
+    counts: Vec<(String, i64)>,
+    due: i64,
+    oldest_pending: Option<Timestamp>,
 }
 
 impl Site {
-    /// A site over these.
-    #[must_use]
-    pub fn new(metrics: Metrics, desk: Arc<Desk>, vitals: Vitals, clock: Arc<dyn Clock>) -> Self {
-        Self { metrics, desk, vitals, clock, counted: Mutex::new(None) }
-    }
-
     /// Brings the gauges up to date, unless that was done just now.
-    async fn count(&self) -> Result<(), QueueError> {
+    async fn count(&self) -> Result<Counted, QueueError> {
         let mut counted = self.counted.lock().await;
         let began = self.clock.elapsed();
-        if let Some((at, took)) = *counted
-            && began.saturating_sub(at) < COUNTS_AGE.max(took * COUNTING_SHARE)
+        if let Some(known) = &*counted
+            && began.saturating_sub(known.at) < COUNTS_AGE.max(known.took * COUNTING_SHARE)
         {
-            return Ok(());
+            return Ok(known.clone());
         }
         let (now, counts) = (self.clock.now(), self.desk.counts().await?);
         for state in State::ALL {
@@ -65,13 +86,39 @@ impl Site {
             self.metrics.sessions(state.as_str(), as_float(count));
         }
         let pending = counts.iter().find(|count| count.0 == State::Pending.as_str());
-        let oldest = pending.and_then(|count| Timestamp::parse(count.2.as_deref()?).ok());
+        let oldest_pending = pending.and_then(|count| Timestamp::parse(count.2.as_deref()?).ok());
         let due = self.desk.due(now, MOST_DUE).await? - i64::try_from(self.vitals.in_hand()).unwrap_or(0);
-        let age = oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
+        let due = due.max(0);
+        let age = oldest_pending.map_or(Duration::ZERO, |oldest| now.since(oldest));
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and no log is that long")]
-        self.metrics.queue(age, as_float(due.max(0)), self.desk.wal_bytes() as f64);
-        *counted = Some((self.clock.elapsed(), self.clock.elapsed().saturating_sub(began)));
-        Ok(())
+        self.metrics.queue(age, as_float(due), self.desk.wal_bytes() as f64);
+        let (at, took) = (self.clock.elapsed(), self.clock.elapsed().saturating_sub(began));
+        let counts = counts.into_iter().map(|(state, count, _)| (state, count)).collect();
+        let fresh = Counted { at, took, counts, due, oldest_pending };
+        *counted = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    async fn facts(&self) -> page::Facts {
+        let spent = |(account, (limit, budget)): (&String, &(u32, Arc<Budget>))| page::Spent {
+            account: account.clone(),
+            used: budget.used_in_last_minute(),
+            limit: *limit,
+        };
+        page::Facts {
+            now: self.clock.now(),
+            loop_age: self.vitals.age(),
+            queue: self.queue_facts().await.map_err(|error| error.to_string()),
+            pauses: self.pauses.all(),
+            spent: self.budgets.iter().map(spent).collect(),
+            flights: self.flights.all(),
+        }
+    }
+
+    async fn queue_facts(&self) -> Result<page::QueueFacts, QueueError> {
+        let Counted { counts, due, oldest_pending, .. } = self.count().await?;
+        let failures = self.desk.newest_in_need(NEWEST).await?;
+        Ok(page::QueueFacts { counts, due, oldest_pending, failures })
     }
 }
 
@@ -94,11 +141,23 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// The operating system's, if accepting fails for good.
 pub async fn serve(listener: TcpListener, site: Arc<Site>) -> std::io::Result<()> {
     let routes = Router::new()
+        .route("/", get(index))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(site);
     axum::serve(listener, routes).await
+}
+
+async fn index(Shared(site): Shared<Arc<Site>>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, page::POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, page::page(&site.facts().await)).into_response()
 }
 
 async fn metrics(Shared(site): Shared<Arc<Site>>) -> Response {

@@ -267,7 +267,9 @@ pub fn distinct_names(files: &[Named<'_>]) -> Vec<String> {
     let mut names = plain.clone();
     loop {
         let mut count: BTreeMap<&str, usize> = BTreeMap::new();
-        names.iter().for_each(|name| *count.entry(name).or_default() += 1);
+        for name in &names {
+            *count.entry(name).or_default() += 1;
+        }
         let is_shared: Vec<bool> = names.iter().map(|name| count[name.as_str()] > 1).collect();
         let mut changed = false;
         for (index, _) in is_shared.iter().enumerate().filter(|(_, shared)| **shared) {
@@ -281,3 +283,6 @@ pub fn distinct_names(files: &[Named<'_>]) -> Vec<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! kore-archiver
+#![doc = include_str!("../README.md")]
 
 pub mod session;
 pub mod clock;
@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod receipt;
 pub mod media;
 pub mod source;
+pub mod schedule;
 pub mod decide;
 pub mod pause;
 pub mod queue;
@@ -15,6 +16,7 @@ pub mod worker;
 pub mod journey;
 pub mod kore;
 pub mod transfer;
+pub mod flights;
 pub mod archive;
 pub mod config;
 pub mod telemetry;

@@ -228,3 +228,6 @@ impl Pauses {
 
 /// How long others wait while one probes.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

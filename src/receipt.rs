@@ -291,3 +291,6 @@ impl Verified {
         self.version_id.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,6 +225,32 @@ impl Reason {
         }
     }
 
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Archived => "Nothing to do: it is whole in the bucket.",
+            Self::SuspectContent => {
+                "Listen to the file under bucket.suspect_prefix: it may be cut, silent, or no recording at all."
+            }
+            Self::MediaUnavailable => "If there should be a recording, ask Kore.ai; then `kore-archiver retry ID`.",
+            Self::RecordingDisabled => "Nothing to do, unless this bot should record: then switch it on at Kore.ai.",
+            Self::TooShort => "Nothing to do: the call was too short to be recorded.",
+            Self::KoreFailed => "Ask Kore.ai about this session; once it is mended there, `kore-archiver retry ID`.",
+            Self::NeverReady => "Kore.ai never finished it: ask there, and then `kore-archiver retry ID`.",
+            Self::NotFound => "Check the id and its bot; Kore.ai may also have deleted it after its retention time.",
+            Self::InvalidRow => "Whoever inserted it must correct it: `kore-archiver show ID` says what is wrong.",
+            Self::UnknownBot => "Add [bots.NAME] to the settings and restart, or correct the row's bot; then retry it.",
+            Self::TooManyFailures => {
+                "Read the error and `kore-archiver show ID`; mend it, then `kore-archiver retry ID`."
+            }
+            Self::TooLarge => "Raise transfer.max_bytes and restart, then `kore-archiver retry ID`.",
+            Self::HostRefused => {
+                "If the host is right, add it to media_hosts and restart, then `kore-archiver retry ID`."
+            }
+        }
+    }
+
     /// The state that a row with this reason is in.
     #[must_use]
     pub fn state(self) -> State {

@@ -269,3 +269,6 @@ impl Intake {
         Ok(next)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! A row is in hand from its claim until its result is committed, and is not claimed again meanwhile. Only rows that
 //! are being worked on take room; results that wait for the writer do not, so that another program that holds the
-//! queue's write lock stops no polling (up to [`MOST_UNWRITTEN`] results).
+//! queue's write lock stops no polling (up to `MOST_UNWRITTEN` results).
 //!
 //! An idle daemon wakes once a second to ask SQLite whether anybody has committed, which costs next to nothing; it
 //! looks into the table only then, or when something is due.
@@ -170,16 +170,26 @@ impl Worker {
         let all = Arc::clone(&self.journeys.bots);
         let bots: Vec<&str> = all.keys().map(String::as_str).collect();
         self.due = self.claims.next_due(&bots, now).await?;
+        let mut found = Vec::new();
         for bot in self.bots_due(now) {
             let room = self.room().min(self.room_of(&bot));
             if room > 0 {
                 let rows = self.claims.claim(&bot, room, now, &self.hands).await?;
-                self.start_all(rows);
+                found.extend(rows.into_iter().map(|claimed| (claimed, bot.clone())));
+            }
+        }
+        // Among all bots: those of one account share its line, and no bot's name goes before another's.
+        found.sort_by_key(|(claimed, _)| claimed.rank());
+        for (claimed, bot) in found {
+            if self.room() > 0 && self.room_of(&bot) > 0 {
+                self.start(claimed);
             }
         }
         if self.due.strangers && self.room() > 0 {
             let rows = self.claims.claim_strangers(&bots, self.room(), now, &self.hands).await?;
-            self.start_all(rows);
+            for claimed in rows {
+                self.start(claimed);
+            }
         }
         Ok(())
     }
@@ -201,12 +211,6 @@ impl Worker {
             Gate::Open => line,
             Gate::Probe => line.min(1),
             Gate::Closed(_) => 0,
-        }
-    }
-
-    fn start_all(&mut self, rows: Vec<Claimed>) {
-        for claimed in rows {
-            self.start(claimed);
         }
     }
 
@@ -319,16 +323,33 @@ impl Worker {
             }
         }
         tokio::select! {
-            () = async { while let Some((row, applied)) = self.unwritten.next().await { self.committed(row, applied); } } => {}
+            () = self.commit_all() => {}
             () = clock.sleep(LAST_WRITES) => {
                 tracing::warn!(results = self.unwritten.len(), "the queue cannot be written to; these sessions are looked at again after the next start");
             }
         }
     }
 
+    /// A drain beats as the loop does: it may last longer than the service manager's patience with a stuck daemon.
     async fn finish_all(&mut self) {
-        while let Some(done) = self.tasks.join_next_with_id().await {
-            self.finished(done);
+        let clock = Arc::clone(&self.journeys.clock);
+        while !self.tasks.is_empty() {
+            self.vitals.beat(self.hands.len());
+            tokio::select! {
+                Some(done) = self.tasks.join_next_with_id() => self.finished(done),
+                () = clock.sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn commit_all(&mut self) {
+        let clock = Arc::clone(&self.journeys.clock);
+        while !self.unwritten.is_empty() {
+            self.vitals.beat(self.hands.len());
+            tokio::select! {
+                Some((row, applied)) = self.unwritten.next() => self.committed(row, applied),
+                () = clock.sleep(LOOK) => {}
+            }
         }
     }
 }

@@ -206,7 +206,8 @@ impl FileJob<'_> {
     pub(super) fn target(&self, arrival: &Arrival, beside: Option<Sha256>) -> Result<Target, CopyError> {
         let doubt = arrival.inspection.doubt.as_ref();
         // Where the connection's end was the file's, a doubt speaks of a cut, which the next attempt may not meet.
-        let may_pass = |doubt: &Doubt| matches!(doubt, Doubt::Text | Doubt::Empty) || arrival.ending == Ending::Unmarked;
+        let may_pass =
+            |doubt: &Doubt| matches!(doubt, Doubt::Text | Doubt::Empty) || arrival.ending == Ending::Unmarked;
         match doubt.filter(|doubt| may_pass(doubt) && !self.accepts_odd) {
             Some(doubt) => Err(CopyError::Odd(doubt.clone())),
             None => Ok(Target { suspect: doubt.is_some(), beside }),

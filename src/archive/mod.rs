@@ -11,6 +11,7 @@
 //! `If-None-Match` refuse our write then, and we look again; on one that ignores it, whoever writes last wins, which
 //! the look can only make unlikely.
 
+pub mod audit;
 pub mod keep;
 mod leftovers;
 mod multipart;
@@ -18,6 +19,9 @@ pub mod s3;
 pub mod sidecar;
 pub mod store;
 pub mod sweep;
+mod trial;
+
+pub use trial::NoLedger;
 
 use std::fmt;
 use std::sync::Arc;
@@ -129,10 +133,7 @@ impl Archive {
     }
 
     /// The same, with a moment for the call to end by itself.
-    async fn to_its_end<T>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, CopyError> {
+    async fn to_its_end<T>(&self, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, CopyError> {
         let mut call = std::pin::pin!(call);
         tokio::select! {
             biased;

@@ -129,7 +129,9 @@ impl Archive {
                 tokio::pin!(reading);
                 loop {
                     // A part that is done gives its room back, which the reading may be waiting for.
+                    // In a fixed order, so that a simulated run can be replayed.
                     tokio::select! {
+                        biased;
                         portion = &mut reading => break portion?,
                         Some(part) = under_way.next(), if !under_way.is_empty() => parts.push(part?),
                     }

@@ -1,8 +1,10 @@
 //! What people type. Data goes to stdout, everything else to stderr; the exit codes are CONTRACT section 6.
 
+mod check;
 mod config;
 mod enqueue;
 mod output;
+mod reconcile;
 mod retry;
 mod run;
 mod show;
@@ -48,6 +50,10 @@ enum Command {
     Show(show::Arguments),
     /// Send sessions back to pending
     Retry(retry::Arguments),
+    /// Prove the set-up by trying it
+    Check(check::Arguments),
+    /// Compare what is done with what the bucket holds
+    Reconcile(reconcile::Arguments),
     /// Print the settings in force, secrets hidden
     Config(config::Arguments),
 }
@@ -112,6 +118,11 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status(arguments) => runtime.block_on(status::run(arguments, &settings()?)),
         Command::Show(arguments) => runtime.block_on(show::run(arguments, &settings()?)),
         Command::Retry(arguments) => runtime.block_on(retry::run(arguments, &settings()?)),
+        Command::Reconcile(arguments) => runtime.block_on(reconcile::run(arguments, &settings()?)),
+        Command::Check(arguments) => {
+            let settings = crate::config::read(file, &environment)?;
+            runtime.block_on(check::run(arguments, &settings, &environment, file))
+        }
         Command::Config(arguments) => config::run(arguments, &settings()?),
     }
 }

@@ -15,11 +15,16 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 
 /// Like [`print`]; says whether anybody still reads.
 pub(super) fn print_on(text: &str) -> io::Result<bool> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match try_print(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         other => other.map(|()| true),
     }
+}
+
+/// The same for who goes on writing, and wants to know that nobody reads.
+pub(super) fn try_print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
 }
 
 /// Writes a value to stdout as one JSON document.

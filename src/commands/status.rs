@@ -1,6 +1,7 @@
 //! `status`: counts by state, the oldest pending row, pauses, and the newest rows that need a person.
 
-use std::io::IsTerminal;
+mod watch;
+
 use std::time::Duration;
 
 use clap::Args;
@@ -27,29 +28,19 @@ pub(super) struct Arguments {
 }
 
 const NEWEST: u32 = 10;
-const EVERY: Duration = Duration::from_secs(2);
-/// Cursor home, and clear what is below.
-const CLEAR: &str = "\x1b[H\x1b[J";
 
 pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
     let desk = desk(settings).await?;
-    let clock = SystemClock::new();
     if arguments.json {
         output::print_json(&document(&desk).await?)?;
         return Ok(Exit::Done);
     }
-    loop {
-        let text = text(&document(&desk).await?, clock.now());
-        let clear = if arguments.watch && std::io::stdout().is_terminal() { CLEAR } else { "" };
-        let is_read = output::print_on(&format!("{clear}{text}"))?;
-        if !arguments.watch || !is_read {
-            return Ok(Exit::Done);
-        }
-        tokio::select! {
-            () = clock.sleep(EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
-        }
+    if arguments.watch {
+        watch::watch(&desk).await?;
+        return Ok(Exit::Done);
     }
+    output::print(&text(&document(&desk).await?, SystemClock::new().now()))?;
+    Ok(Exit::Done)
 }
 
 async fn document(desk: &Desk) -> anyhow::Result<Value> {

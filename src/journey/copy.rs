@@ -19,6 +19,7 @@ use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
 use crate::archive::store::StoreError;
 use crate::clock::Timestamp;
 use crate::decide::{ODD_BODY_TRIES, Seen};
+use crate::flights::Watched;
 use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
 use crate::metrics::Stage;
 use crate::pause::{Gate, What};
@@ -191,13 +192,15 @@ impl Journeys {
         let began = self.clock.elapsed();
         self.metrics.in_flight(1.0);
         let _landing = Landing(self);
+        let flight = self.flights.begin(&row.session_id, &plan.file.name);
+        let vendor = Watched::new(&*bot.vendor, &flight);
         let job = FileJob {
-            vendor: &*bot.vendor,
+            vendor: &vendor,
             url: &plan.file.url,
             key: &plan.key,
             session_id: row.session_id.as_str(),
             bot: &row.bot,
-            accepts_odd: row.history.odd_bodies + 1 >= ODD_BODY_TRIES,
+            accepts_odd: row.history.odd_bodies.saturating_add(1) >= ODD_BODY_TRIES,
         };
         let kept = self.archive.keep(&job).await?;
         let took = self.clock.elapsed().saturating_sub(began);

@@ -1,30 +1,35 @@
 //! ONE session: ask, decide, copy, prove, record.
 //!
-//! A [`Journey`] is one attempt at one row. It observes through the edges (vendor, archive), lets [`decide`] choose,
+//! A journey is one attempt at one row. It observes through the edges (vendor, archive), lets [`decide`] choose,
 //! and ends in one [`Write`] for the queue, or in none: then the row is given back as it was, because the daemon is
 //! stopping or a pause began meanwhile. Each step may run twice; a crash between any two of them costs a repetition.
 //!
 //! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
 //! concern; a row that met one keeps its place in the line (a pause of its bot) or waits by `poll.error`.
 //!
-//! `copy` brings a session's files into the bucket.
+//! `copy` brings a session's files into the bucket; `learned` is what earlier sessions taught about when to ask.
 
 mod copy;
+mod learned;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use serde_json::json;
-use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::PollSettings;
-use crate::decide::{History, Next, Seen, Step, decide};
+use crate::decide::{Next, Seen, Step};
+use crate::flights::Flights;
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
 use crate::pause::{Change, Pass, Pauses, What};
@@ -32,6 +37,8 @@ use crate::queue::writer::Note;
 use crate::queue::{Claimed, Desk, Row, Write, Writer};
 use crate::session::{Reason, Status, StatusKind};
 use crate::source::{Answer, PollError, Vendor};
+
+pub use learned::Learned;
 
 /// A bot as the journey needs it.
 #[derive(Clone, Debug)]
@@ -52,7 +59,7 @@ pub struct Line {
     most: usize,
     /// Held by whoever is first. Only the first of a line takes one of the daemon's polls, so that a turn is used the
     /// moment it is granted: turns that were saved up would leave together when a slow Kore answers again.
-    first: Mutex<()>,
+    first: Arc<Mutex<()>>,
     waiting: AtomicUsize,
     moved: Arc<Notify>,
 }
@@ -64,7 +71,7 @@ impl Line {
     pub fn new(requests_per_minute: u32, moved: Arc<Notify>) -> Self {
         let served = requests_per_minute / ROUNDS_A_MINUTE;
         let most = 2 + usize::try_from(served).unwrap_or(usize::MAX - 2);
-        Self { most, first: Mutex::new(()), waiting: AtomicUsize::new(0), moved }
+        Self { most, first: Arc::default(), waiting: AtomicUsize::new(0), moved }
     }
 
     /// How many more it takes.
@@ -73,11 +80,14 @@ impl Line {
         self.most.saturating_sub(self.waiting.load(Ordering::Relaxed))
     }
 
-    /// Joins the line; dropping the place leaves it.
+    /// Joins the line at its end; dropping the place leaves it.
     #[must_use]
     pub fn join(self: &Arc<Self>) -> Place {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(self))
+        let mut first = Box::pin(maybe_done(Arc::clone(&self.first).lock_owned().boxed()));
+        // The lock is served in the order in which it was first asked for: that is now, not when a task comes to it.
+        let _ = first.as_mut().now_or_never();
+        Place { line: Arc::clone(self), first }
     }
 }
 
@@ -85,13 +95,29 @@ impl Line {
 const ROUNDS_A_MINUTE: u32 = 1200;
 
 /// A place in a [`Line`].
-#[derive(Debug)]
-pub struct Place(Arc<Line>);
+pub struct Place {
+    line: Arc<Line>,
+    first: Pin<Box<MaybeDone<BoxFuture<'static, OwnedMutexGuard<()>>>>>,
+}
+
+impl Place {
+    /// Waits until everybody who came before has left.
+    async fn be_first(&mut self) -> Option<OwnedMutexGuard<()>> {
+        self.first.as_mut().await;
+        self.first.as_mut().take_output()
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("line", &self.line).finish_non_exhaustive()
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.moved.notify_one();
+        self.line.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.line.moved.notify_one();
     }
 }
 
@@ -114,12 +140,16 @@ pub struct Journeys {
     pub transfers: Arc<Semaphore>,
     /// What waits for somebody else.
     pub pauses: Pauses,
+    /// What is being copied, for people to look at.
+    pub flights: Flights,
     /// The one writer.
     pub writer: Writer,
     /// Lists of what is known.
     pub desk: Arc<Desk>,
     /// Counters.
     pub metrics: Metrics,
+    /// What earlier sessions taught.
+    pub learned: Arc<Learned>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers in 0..1, for jitter.
@@ -178,6 +208,9 @@ impl Journeys {
             let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
             return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error))));
         };
+        if let Some(at) = self.learned.first_look(&self.policy, row, self.clock.now(), (self.draw)()) {
+            return Some(put_off(row, at));
+        }
         let asked = self.ask(row, bot, place).await;
         if matches!(asked, Asked::Answer(_) | Asked::Sight(_)) {
             self.mention_hint(row);
@@ -195,9 +228,8 @@ impl Journeys {
         let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Asked::Released,
-            permit = self.turn(bot) => permit,
+            permit = self.turn(bot, place) => permit,
         };
-        drop(place);
         let Ok(pass) = self.pauses.enter(&What::Bot(row.bot.clone())) else { return Asked::Released };
         let answer = bot.vendor.poll(&row.session_id).await;
         drop(permit);
@@ -211,9 +243,10 @@ impl Journeys {
         }
     }
 
-    /// One of the daemon's polls, at this account's turn.
-    async fn turn(&self, bot: &Bot) -> SemaphorePermit<'_> {
-        let _first = bot.line.first.lock().await;
+    /// One of the daemon's polls, at this account's turn. Who has no place yet joins the line at its end.
+    async fn turn(&self, bot: &Bot, place: Option<Place>) -> SemaphorePermit<'_> {
+        let mut place = place.unwrap_or_else(|| bot.line.join());
+        let _first = place.be_first().await;
         let permit = self.polls.acquire().await.expect("this semaphore is never closed");
         bot.vendor.turn().await;
         permit
@@ -252,7 +285,7 @@ impl Journeys {
         self.mention_oddities(row, &answer).await;
         let ready_at = self.clock.elapsed();
         let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
-        let step = self.decide(&row.history, seen);
+        let step = self.decide(row, seen);
         let status = answer.status.clone();
         if step.next != Next::Copy {
             return Some(self.record(row, Some(&status), Sight { seen, trouble: None }, step));
@@ -266,16 +299,16 @@ impl Journeys {
     }
 
     /// Ages decide only while the clock can be believed: a jump ends no row.
-    fn decide(&self, history: &History, seen: Seen) -> Step {
+    fn decide(&self, row: &Row, seen: Seen) -> Step {
         let (now, draw) = (self.clock.now(), (self.draw)());
         if self.clock.is_steady() {
-            return decide(&self.policy, history, seen, now, draw);
+            return self.learned.decide(&self.policy, row, seen, now, draw);
         }
-        decide(&self.policy.ageless(), history, seen, now, draw)
+        self.learned.decide(&self.policy.ageless(), row, seen, now, draw)
     }
 
     fn conclude(&self, row: &Row, status: Option<&Status>, sight: Sight) -> Write {
-        let step = self.decide(&row.history, sight.seen);
+        let step = self.decide(row, sight.seen);
         self.record(row, status, sight, step)
     }
 
@@ -398,6 +431,13 @@ impl Journeys {
 
 /// The event of a status that is not known.
 const UNKNOWN_STATUS: &str = "unknown_status";
+
+/// It is too early to ask.
+fn put_off(row: &Row, at: Timestamp) -> Write {
+    tracing::info!(session.id = %row.session_id, bot = row.bot, next_poll_at = %at, "too early to ask");
+    let (lease, history) = (row.lease.clone(), row.history.clone());
+    Write::Waits { lease, history, kore_status: None, next_poll_at: at, note: None }
+}
 
 /// The error is noted; nothing else about the row changes.
 fn keeps_its_place(row: &Row, error: &str) -> Write {

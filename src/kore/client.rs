@@ -78,7 +78,7 @@ impl KoreClient {
     }
 
     /// One request, under a token of its own, on a turn that was waited for.
-    async fn ask(&self, session: &SessionId) -> Result<Reply, PollError> {
+    pub(super) async fn ask(&self, session: &SessionId) -> Result<Reply, PollError> {
         let token = self.tokens.fresh(self.clock.now()).map_err(|what| unauthorized(&what))?;
         let mut auth = HeaderValue::from_str(token.expose_secret()).expect("a JWT is base64 and dots");
         auth.set_sensitive(true);

@@ -1,6 +1,6 @@
 //! Two headers that are read leniently: `Retry-After` and `Date`. Pure.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 
@@ -25,8 +25,7 @@ pub(crate) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 /// An HTTP date, in any of its three forms.
 pub(crate) fn date(value: &str) -> Option<Timestamp> {
-    let since = httpdate::parse_http_date(value.trim()).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(Timestamp::from_seconds(i64::try_from(since.as_secs()).ok()?))
+    Timestamp::parse_http(value)
 }
 
 #[cfg(test)]

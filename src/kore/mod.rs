@@ -16,6 +16,7 @@ mod download;
 mod faults;
 mod headers;
 mod pace;
+pub mod probe;
 mod reply;
 mod resolver;
 mod resume;

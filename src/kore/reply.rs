@@ -40,6 +40,11 @@ impl Reply {
         Self { code, retry_after: None, ahead_seconds: None, body, mentions_a_rate_limit }
     }
 
+    /// Whether it has the form of Kore's answers, whatever it says.
+    pub(crate) fn is_kores(&self) -> bool {
+        self.body.is_ok()
+    }
+
     /// Whether a fresh token may help.
     pub(crate) fn refuses_the_token(&self) -> bool {
         self.code == 401 || self.code == 403 && !self.speaks_of_a_rate_limit()

@@ -29,8 +29,8 @@ const SHORTEST: usize = 2;
 /// In nanoseconds, unless the file says otherwise.
 const DEFAULT_SCALE: u64 = 1_000_000;
 const NANOS: u64 = 1_000_000_000;
-/// The document type stands within the first bytes of the EBML header.
-const DOCUMENT_TYPE: usize = 64;
+/// The document type stands within the first bytes of the EBML header, whose elements may give their sizes eight bytes.
+const DOCUMENT_TYPE: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct WebM {

@@ -10,6 +10,7 @@
 //! Left alone: a row that is claimed here may be changed by somebody before its result is written. Its lease then no
 //! longer fits, the result changes nothing, and the row is due again by itself.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,15 @@ pub struct Claims {
     identity: Identity,
     connection: SqliteConnection,
     seen_version: Option<i64>,
+    /// Whose turn it is when more is due than is taken.
+    turn: End,
+}
+
+/// An end of the line of what is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Longest,
+    Latest,
 }
 
 /// What waits to be looked at.
@@ -56,7 +66,7 @@ impl Due {
 impl Claims {
     pub(super) async fn connect(path: &Path, identity: Identity) -> Result<Self, QueueError> {
         let connection = connect(path).await?;
-        Ok(Self { path: path.to_owned(), identity, connection, seen_version: None })
+        Ok(Self { path: path.to_owned(), identity, connection, seen_version: None, turn: End::Latest })
     }
 
     /// Whether anybody has committed since the last call. Costs next to nothing.
@@ -80,7 +90,9 @@ impl Claims {
         self.usable(due).await
     }
 
-    /// Up to `limit` rows of this bot that are due, by priority, then by age, and not in hand.
+    /// Up to `limit` rows of this bot that are due and not in hand, by priority, then by age. Where more of one priority
+    /// is due than is taken, what became due last has every second turn: a backlog does not hold up fresh sessions,
+    /// whose media is as likely to be ready.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
@@ -92,7 +104,8 @@ impl Claims {
         hands: &Hands,
     ) -> Result<Vec<Claimed>, QueueError> {
         let basket = Basket { rows: Vec::new(), limit, now, hands };
-        let rows = due_rows(&mut self.connection, bot, basket).await;
+        self.turn = if self.turn == End::Longest { End::Latest } else { End::Longest };
+        let rows = due_rows(&mut self.connection, bot, basket, self.turn).await;
         self.usable(rows).await
     }
 
@@ -237,20 +250,32 @@ pub(super) async fn count_due(
     let mut count = 0;
     let mut last = None;
     while let Some(bot) = next_bot(connection, last.as_deref()).await? {
-        for priority in levels(connection, &bot).await? {
-            let due: i64 = sqlx::query_scalar(
-                "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 \
-                 AND next_poll_at <= ?3 LIMIT ?4)",
-            )
-            .bind(&bot)
-            .bind(priority)
-            .bind(now.to_string())
-            .bind(most - count)
-            .fetch_one(&mut *connection)
-            .await?;
-            count += due;
-        }
+        count += count_due_of(connection, &bot, now, most - count).await?;
         last = Some(bot);
+    }
+    Ok(count)
+}
+
+/// The same of one bot.
+pub(super) async fn count_due_of(
+    connection: &mut SqliteConnection,
+    bot: &str,
+    now: Timestamp,
+    most: i64,
+) -> Result<i64, sqlx::Error> {
+    let mut count = 0;
+    for priority in levels(connection, bot).await? {
+        let due: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 \
+             AND next_poll_at <= ?3 LIMIT ?4)",
+        )
+        .bind(bot)
+        .bind(priority)
+        .bind(now.to_string())
+        .bind(most - count)
+        .fetch_one(&mut *connection)
+        .await?;
+        count += due;
     }
     Ok(count)
 }
@@ -315,21 +340,73 @@ async fn due_rows(
     connection: &mut SqliteConnection,
     bot: &str,
     mut basket: Basket<'_>,
+    turn: End,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let now = basket.now.to_string();
     let far = basket.now.after(FARTHEST).to_string();
     let bent = places(connection, BENT, bot, HIGHEST_PRIORITY, &now, basket.window()).await?;
     basket.fill(connection, bent).await?;
     for priority in levels(connection, bot).await? {
-        for (which, bound) in [("next_poll_at <= ?3", &now), ("next_poll_at > ?3", &far)] {
-            if !basket.is_full() {
-                let which = format!("bot = ?1 AND priority = ?2 AND {which}");
-                let due = places(connection, &which, bot, priority, bound, basket.window()).await?;
-                basket.fill(connection, due).await?;
-            }
+        if !basket.is_full() {
+            let due = due_places(connection, bot, priority, &now, basket.window(), turn).await?;
+            basket.fill(connection, due).await?;
+        }
+        if !basket.is_full() {
+            let absurd = places(connection, &level("next_poll_at > ?3"), bot, priority, &far, basket.window()).await?;
+            basket.fill(connection, absurd).await?;
         }
     }
     Ok(basket.rows)
+}
+
+/// Where rows of one priority are.
+fn level(which: &str) -> String {
+    format!("bot = ?1 AND priority = ?2 AND {which}")
+}
+
+/// So many due rows of one priority are a backlog: minutes of an account's budget.
+const BACKLOG: i64 = 500;
+
+/// What is due of one priority: by age; or, in a backlog, from both ends by turns, so that a fresh session whose media
+/// is likely to be there does not wait behind thousands of others.
+async fn due_places(
+    connection: &mut SqliteConnection,
+    bot: &str,
+    priority: f64,
+    now: &str,
+    limit: i64,
+    turn: End,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let which = level("next_poll_at <= ?3");
+    let longest = places(connection, &which, bot, priority, now, limit).await?;
+    let found = i64::try_from(longest.len()).unwrap_or(i64::MAX);
+    if found < limit || !is_backlog(connection, bot, priority, now).await? {
+        return Ok(longest);
+    }
+    let latest = latest_places(connection, &which, bot, priority, now, limit).await?;
+    let (first, second) = if turn == End::Longest { (longest, latest) } else { (latest, longest) };
+    let mut seen = HashSet::new();
+    let by_turns = first.into_iter().zip(second).flat_map(|(first, second)| [first, second]);
+    Ok(by_turns.filter(|place| seen.insert(*place)).collect())
+}
+
+async fn is_backlog(
+    connection: &mut SqliteConnection,
+    bot: &str,
+    priority: f64,
+    now: &str,
+) -> Result<bool, sqlx::Error> {
+    let beyond: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 AND next_poll_at <= ?3 \
+         ORDER BY next_poll_at LIMIT 1 OFFSET ?4",
+    )
+    .bind(bot)
+    .bind(priority)
+    .bind(now)
+    .bind(BACKLOG)
+    .fetch_optional(connection)
+    .await?;
+    Ok(beyond.is_some())
 }
 
 /// Where rows are that are pending and like this, by priority and age; by the index alone.
@@ -343,6 +420,23 @@ async fn places(
 ) -> Result<Vec<i64>, sqlx::Error> {
     let sql = format!(
         "SELECT rowid FROM sessions WHERE state = 'pending' AND {which} ORDER BY bot, priority, next_poll_at LIMIT ?4"
+    );
+    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+    query.bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await
+}
+
+/// The same from the other end.
+async fn latest_places(
+    connection: &mut SqliteConnection,
+    which: &str,
+    bot: &str,
+    priority: f64,
+    bound: &str,
+    limit: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let sql = format!(
+        "SELECT rowid FROM sessions WHERE state = 'pending' AND {which} \
+         ORDER BY bot DESC, priority DESC, next_poll_at DESC LIMIT ?4"
     );
     let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
     query.bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
 use tokio::sync::Mutex;
 
-use super::claim::count_due;
+use super::claim::{count_due, count_due_of};
 use super::file::{connect, create_folder, create_if_missing};
 use super::{QueueError, lock};
 use crate::clock::Timestamp;
@@ -132,7 +132,7 @@ impl Desk {
         .await
     }
 
-    async fn write<T>(
+    pub(super) async fn write<T>(
         &self,
         work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, QueueError> {
@@ -184,6 +184,25 @@ impl Desk {
     pub async fn due(&self, now: Timestamp, most: i64) -> Result<i64, QueueError> {
         let mut connection = self.connection.lock().await;
         count_due(&mut connection, now, most).await.map_err(|error| QueueError::from_sqlx(&self.path, &error))
+    }
+
+    /// How many pending rows of a bot are due, counted up to `most`.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn due_of(&self, bot: &str, now: Timestamp, most: i64) -> Result<i64, QueueError> {
+        let mut connection = self.connection.lock().await;
+        count_due_of(&mut connection, bot, now, most).await.map_err(|error| QueueError::from_sqlx(&self.path, &error))
+    }
+
+    /// What the adaptive schedule knew of each bot when it was last written down.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn models(&self) -> Result<Vec<(String, String)>, QueueError> {
+        let rows = self.read("SELECT bot, state FROM models", &[]).await?;
+        let text = |row: &Record, column: &str| row[column].as_str().unwrap_or_default().to_owned();
+        Ok(rows.iter().map(|row| (text(row, "bot"), text(row, "state"))).collect())
     }
 
     /// The newest rows that need a person.
@@ -262,6 +281,16 @@ impl Desk {
             .await
     }
 
+    /// Whether somebody's look is under way: a simulation lets it end before it goes on.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.connection.try_lock().is_err()
+    }
+
+    pub(super) fn damaged(&self, verdict: &str) -> QueueError {
+        QueueError::not_usable(&self.path, format!("it is damaged ({verdict}); restore it from a backup"))
+    }
+
     /// Who holds the queue now, if a daemon does.
     #[must_use]
     pub fn daemon(&self) -> Option<String> {
@@ -276,7 +305,7 @@ impl Desk {
         std::fs::metadata(wal).map_or(0, |meta| meta.len())
     }
 
-    async fn read(&self, sql: &str, arguments: &[&str]) -> Result<Vec<Record>, QueueError> {
+    pub(super) async fn read(&self, sql: &str, arguments: &[&str]) -> Result<Vec<Record>, QueueError> {
         let mut connection = self.connection.lock().await;
         let query = arguments.iter().fold(sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())), |query, argument| {
             query.bind((*argument).to_owned())

@@ -17,6 +17,7 @@ pub mod claim;
 pub mod desk;
 pub mod file;
 pub mod hands;
+mod inspect;
 pub mod lock;
 pub mod rows;
 mod sql;

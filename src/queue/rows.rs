@@ -3,6 +3,8 @@
 //! Any program may have written a row, also one that switched the CHECKs off. Text is therefore read as bytes, cut to
 //! a length, and parsed; a row that does not parse is [`Claimed::Invalid`] with the reason, and loses nobody's time.
 
+use std::cmp::Reverse;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
 
@@ -58,6 +60,15 @@ impl Claimed {
             Self::Invalid { lease, .. } => lease,
         }
     }
+
+    /// Who comes first among what is due, the least first: by priority, then by age. What is no row is soon done with.
+    #[must_use]
+    pub fn rank(&self) -> (Reverse<i64>, Timestamp) {
+        match self {
+            Self::Row(row) => (Reverse(row.priority), row.due_at),
+            Self::Invalid { .. } => (Reverse(i64::MAX), Timestamp::from_millis(0)),
+        }
+    }
 }
 
 /// A row to work on.
@@ -69,6 +80,8 @@ pub struct Row {
     pub session_id: SessionId,
     /// Which `[bots.NAME]`.
     pub bot: String,
+    /// Higher goes first.
+    pub priority: i64,
     /// The caller's hint, if it is a time in the past.
     pub call_ended_at: Option<Timestamp>,
     /// The caller's hint, if it is none of that: ignored, with an event.
@@ -87,7 +100,7 @@ pub struct Row {
 
 /// The columns that [`claimed`] reads. Lengths are bounded in SQL, so that a bent row cannot fill the memory.
 pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB) AS session_id, \
-    CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, \
+    CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, CAST(priority AS INTEGER) AS priority, \
     CASE \
     WHEN typeof(session_id) <> 'text' THEN 'session_id must be text' \
     WHEN length(CAST(session_id AS BLOB)) NOT BETWEEN 1 AND 128 OR length(CAST(session_id AS BLOB)) <> length(session_id) \
@@ -115,7 +128,8 @@ pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB
     CAST(substr(wait_kind, 1, 40) AS BLOB) AS wait_kind, CAST(polls AS INTEGER) AS polls, \
     CAST(failures AS INTEGER) AS failures, CAST(wait_step AS INTEGER) AS wait_step, \
     CAST(error_step AS INTEGER) AS error_step, CAST(denials AS INTEGER) AS denials, \
-    CAST(odd_bodies AS INTEGER) AS odd_bodies";
+    CAST(odd_bodies AS INTEGER) AS odd_bodies, CAST(substr(in_call_at, 1, 40) AS BLOB) AS in_call_at, \
+    CAST(substr(over_at, 1, 40) AS BLOB) AS over_at, CAST(substr(not_ready_at, 1, 40) AS BLOB) AS not_ready_at";
 
 /// Reads a row of [`COLUMNS`].
 pub(super) fn claimed(row: &SqliteRow, now: Timestamp) -> Result<Claimed, sqlx::Error> {
@@ -155,6 +169,7 @@ fn read(
     Ok(Ok(Row {
         lease,
         bot: bot.to_owned(),
+        priority: row.try_get("priority")?,
         call_ended_at,
         unusable_hint,
         metadata,
@@ -180,6 +195,9 @@ fn history(row: &SqliteRow, session_id: &SessionId, now: Timestamp) -> Result<Hi
         error_step: count("error_step")?,
         denials: count("denials")?,
         odd_bodies: count("odd_bodies")?,
+        in_call_at: time(row, "in_call_at")?.map(|at| at.min(now)),
+        over_at: time(row, "over_at")?.map(|at| at.min(now)),
+        not_ready_at: time(row, "not_ready_at")?.map(|at| at.min(now)),
     })
 }
 

@@ -54,6 +54,18 @@ pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> R
             sqlx::query("DELETE FROM uploads WHERE id = ?1").bind(id).execute(connection).await?;
             Applied::Yes
         }
+        Write::Learned { bot, state, at } => {
+            sqlx::query(
+                "INSERT INTO models (bot, state, updated_at) VALUES (?1, ?2, ?3) ON CONFLICT (bot) \
+                 DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at",
+            )
+            .bind(bot)
+            .bind(state)
+            .bind(at.to_string())
+            .execute(connection)
+            .await?;
+            Applied::Yes
+        }
         Write::Paused(pause) => {
             paused(connection, pause).await?;
             Applied::Yes
@@ -95,7 +107,7 @@ async fn waits(
     let changed = remember(
         "UPDATE sessions SET polls = ?3, failures = ?4, first_failure_at = ?5, wait_kind = ?6, wait_step = ?7, \
          error_step = ?8, denials = ?9, odd_bodies = ?10, kore_status = COALESCE(?11, kore_status), \
-         last_error = COALESCE(?12, last_error), next_poll_at = ?13 \
+         last_error = COALESCE(?12, last_error), in_call_at = ?13, over_at = ?14, not_ready_at = ?15, next_poll_at = ?16 \
          WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending'",
         lease,
         history,
@@ -121,7 +133,8 @@ async fn finishes(
     let changed = remember(
         "UPDATE sessions SET polls = ?3, failures = ?4, first_failure_at = ?5, wait_kind = ?6, wait_step = ?7, \
          error_step = ?8, denials = ?9, odd_bodies = ?10, kore_status = COALESCE(?11, kore_status), \
-         last_error = COALESCE(?12, last_error), state = ?13, reason = ?14, finished_at = ?15 \
+         last_error = COALESCE(?12, last_error), in_call_at = ?13, over_at = ?14, not_ready_at = ?15, \
+         state = ?16, reason = ?17, finished_at = ?18 \
          WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending'",
         lease,
         history,
@@ -139,7 +152,7 @@ async fn finishes(
 
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-/// Binds the lease (1, 2), the history (3 to 10), the status (11) and the error (12).
+/// Binds the lease (1, 2), the history (3 to 10, 13 to 15), the status (11) and the error (12).
 fn remember<'q>(
     sql: &'static str,
     lease: &'q Lease,
@@ -160,6 +173,9 @@ fn remember<'q>(
         .bind(history.odd_bodies)
         .bind(kore_status)
         .bind(note.map(|note| note.error.as_str()))
+        .bind(history.in_call_at.map(|at| at.to_string()))
+        .bind(history.over_at.map(|at| at.to_string()))
+        .bind(history.not_ready_at.map(|at| at.to_string()))
 }
 
 async fn noted(

@@ -105,6 +105,15 @@ pub enum Write {
         /// Ours.
         id: i64,
     },
+    /// What the adaptive schedule knows of a bot.
+    Learned {
+        /// Whose.
+        bot: String,
+        /// As text.
+        state: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Work waits for somebody else.
     Paused(Pause),
     /// It goes on.
@@ -208,6 +217,7 @@ pub enum Health {
 pub struct Writer {
     jobs: mpsc::UnboundedSender<Job>,
     health: watch::Receiver<Health>,
+    unwritten: watch::Sender<usize>,
     run: String,
 }
 
@@ -240,8 +250,9 @@ impl Writer {
             clock,
             health,
         };
-        tokio::spawn(scribe.work(inbox));
-        Ok(Self { jobs, health: observed, run })
+        let unwritten = watch::Sender::new(0);
+        tokio::spawn(scribe.work(inbox, unwritten.clone()));
+        Ok(Self { jobs, health: observed, unwritten, run })
     }
 
     /// Hands a write over. It is written in the order of these calls; the receiver hears when it is committed, and
@@ -250,8 +261,15 @@ impl Writer {
     pub fn submit(&self, write: Write) -> oneshot::Receiver<Applied> {
         let (done, applied) = oneshot::channel();
         // If the writer has ended, `done` is dropped with the job, and the receiver hears that.
+        self.unwritten.send_modify(|jobs| *jobs += 1);
         let _ = self.jobs.send(Job { write, done });
         applied
+    }
+
+    /// Returns once everything that was handed over is written, or the writer has ended.
+    pub async fn settled(&self) {
+        // It fails only when every sender is gone, and `self` is one.
+        let _ = self.unwritten.subscribe().wait_for(|jobs| self.jobs.is_closed() || *jobs == 0).await;
     }
 
     /// How writing goes.
@@ -302,15 +320,17 @@ struct Scribe {
 }
 
 impl Scribe {
-    async fn work(mut self, mut inbox: mpsc::UnboundedReceiver<Job>) {
+    async fn work(mut self, mut inbox: mpsc::UnboundedReceiver<Job>, unwritten: watch::Sender<usize>) {
         let mut jobs = Vec::with_capacity(LARGEST_BATCH);
         while inbox.recv_many(&mut jobs, LARGEST_BATCH).await > 0 {
             self.batch += 1;
             match self.write(&jobs).await {
                 Ok(applied) => {
+                    let written = applied.len();
                     for (job, applied) in jobs.drain(..).zip(applied) {
                         let _ = job.done.send(applied);
                     }
+                    unwritten.send_modify(|jobs| *jobs -= written);
                 }
                 Err(error) => {
                     let cause = match error {
@@ -318,6 +338,8 @@ impl Scribe {
                         other => other.to_string(),
                     };
                     self.health.send_replace(Health::Ended(self.path.clone(), cause));
+                    drop(inbox);
+                    unwritten.send_replace(0);
                     return;
                 }
             }

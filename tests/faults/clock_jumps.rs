@@ -64,7 +64,8 @@ async fn one(library: &std::path::Path, jump: i64, kore_jumps_along: bool) {
     }
     scene.insert(&[Kind::Small]).await;
     nap(Duration::from_secs(1)).await;
-    let states = scene.world.rows("SELECT session_id, state, reason FROM sessions WHERE state NOT IN ('pending', 'done')");
+    let states =
+        scene.world.rows("SELECT session_id, state, reason FROM sessions WHERE state NOT IN ('pending', 'done')");
     assert_eq!(states.await, [], "ended by a jump of {jump} s");
 
     std::fs::write(&offset, "+0").expect("the folder is ours");

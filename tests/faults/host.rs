@@ -35,7 +35,10 @@ pub async fn emfile(plan: Plan) -> Outcome {
         scene.settle().await;
         scene.prove().await;
     }
-    Outcome::Held(format!("{} trials: 0 to 5 descriptors to spare for 3 s; nothing charged, all done after", plan.trials))
+    Outcome::Held(format!(
+        "{} trials: 0 to 5 descriptors to spare for 3 s; nothing charged, all done after",
+        plan.trials
+    ))
 }
 
 fn limit(daemon: &Process, descriptors: usize) {

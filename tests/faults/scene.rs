@@ -71,10 +71,7 @@ impl Scene {
 
     async fn bare() -> Self {
         let mut world = World::new().await;
-        world
-            .set("log.level", "\"info\"")
-            .set("transfer.part_size", "\"5MiB\"")
-            .set("poll.max_failures", "1000000");
+        world.set("log.level", "\"info\"").set("transfer.part_size", "\"5MiB\"").set("poll.max_failures", "1000000");
         Self { world, sessions: BTreeMap::new(), done: BTreeSet::new() }
     }
 
@@ -170,7 +167,8 @@ impl Scene {
         let back: Vec<_> = self.done.difference(&done).collect();
         assert!(back.is_empty(), "was done, and is not any more: {back:?}");
         for id in done.difference(&self.done) {
-            let body = self.world.s3.body(&key(id, "call.wav")).unwrap_or_else(|| panic!("{id} is done without a file"));
+            let body =
+                self.world.s3.body(&key(id, "call.wav")).unwrap_or_else(|| panic!("{id} is done without a file"));
             assert!(*body == *self.sessions[id].body().to_vec(), "{id} is done with other bytes than its source");
             assert!(self.world.s3.body(&key(id, "session.json")).is_some(), "{id} is done without a sidecar");
         }

@@ -25,7 +25,13 @@ async fn a_small_file_is_one_put_with_its_label_and_a_checksum_that_the_store_ve
     }
     let daemon = world.daemon().await;
     for (sample, number) in media::one_of_each(7, Duration::from_secs(2)).into_iter().zip(1..) {
-        assert_eq!(world.end_of(&id(number)).await, "done/archived", "{}", sample.file_name);
+        assert_eq!(
+            world.end_of(&id(number)).await,
+            "done/archived",
+            "{} {:?}",
+            sample.file_name,
+            world.rows("SELECT * FROM recordings").await
+        );
         let object = world.s3.objects().remove(&key(&id(number), sample.file_name)).unwrap();
         let row = world.recorded(&id(number), sample.file_name).await;
         assert_eq!(object.metadata["session-id"], id(number));
@@ -123,7 +129,10 @@ async fn a_row_that_is_sent_back_fetches_nothing_and_writes_nothing_unless_somet
     world.ready(&id(1), [small.clone(), large.clone()]).await;
     let daemon = world.daemon().await;
     world.end_of(&id(1)).await;
-    for again in ["UPDATE sessions SET state = 'pending'", "INSERT OR REPLACE INTO sessions (session_id) SELECT session_id FROM sessions"] {
+    for again in [
+        "UPDATE sessions SET state = 'pending'",
+        "INSERT OR REPLACE INTO sessions (session_id) SELECT session_id FROM sessions",
+    ] {
         world.execute(again).await.unwrap();
         assert_eq!(world.end_of(&id(1)).await, "done/archived");
         assert_eq!((small.requests(), large.requests()), (1, 1));

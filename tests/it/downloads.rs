@@ -63,7 +63,9 @@ async fn a_body_that_breaks_off_is_begun_anew_where_nothing_proves_that_it_goes_
     ];
     let polls = archive(&world, &files).await;
     assert_eq!(polls, [2; 6]);
-    assert_eq!(world.s3.count(Op::AbortUpload), 6);
+    // One that was reset before its first part was read had begun none.
+    assert_eq!(world.s3.count(Op::AbortUpload), world.s3.count(Op::CreateUpload) - 6);
+    assert_ne!(world.s3.count(Op::AbortUpload), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +124,9 @@ async fn what_is_too_large_fails_and_its_siblings_are_archived() {
     let mut world = World::in_parts().await;
     world.set("transfer.max_bytes", "\"10MiB\"");
     let sound = SourceFile::new("sound.wav", recording(1, PART + 1));
-    for (number, framing) in [(1, Framing::Length), (2, Framing::Chunked), (3, Framing::LengthText("18446744073709551615"))] {
+    for (number, framing) in
+        [(1, Framing::Length), (2, Framing::Chunked), (3, Framing::LengthText("18446744073709551615"))]
+    {
         let large = SourceFile::new("large.wav", recording(2, 2 * PART + 1)).always(Quirk::Framed(framing));
         world.ready(&id(number), [large, sound.clone()]).await;
     }

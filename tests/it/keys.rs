@@ -66,8 +66,19 @@ async fn strange_names_become_safe_ones_and_every_file_is_archived() {
     let world = World::new().await;
     let long = format!("{}.wav", "x".repeat(5000));
     let names = [
-        "../../etc/passwd", "a\0b.wav", "a\r\nX-Evil: 1.wav", "\u{202e}vaw.gpj", "\u{1b}[31mred.wav", "", ".hidden",
-        "session.json", "session-7.json", "Ünï cödé.wav", "a/b\\c%2Fd.wav", "..", long.as_str(),
+        "../../etc/passwd",
+        "a\0b.wav",
+        "a\r\nX-Evil: 1.wav",
+        "\u{202e}vaw.gpj",
+        "\u{1b}[31mred.wav",
+        "",
+        ".hidden",
+        "session.json",
+        "session-7.json",
+        "Ünï cödé.wav",
+        "a/b\\c%2Fd.wav",
+        "..",
+        long.as_str(),
     ];
     let files: Vec<_> =
         names.iter().zip(1..).map(|(name, seed)| SourceFile::new(name, recording(seed, 1000 + seed))).collect();
@@ -82,9 +93,12 @@ async fn strange_names_become_safe_ones_and_every_file_is_archived() {
         assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{name:?}");
         assert!((1..=128).contains(&name.len()) && !name.starts_with('.'), "{name:?}");
     }
-    let named = |name: &str| stored.contains(&key(&id(1), name));
-    assert!(named("recording-session.json") && named("recording-session-7.json") && named("_hidden"), "{stored:?}");
-    assert!(named(&format!("{}.wav", "x".repeat(124))));
+    let is_there = |name: &str| stored.contains(&key(&id(1), name));
+    assert!(
+        is_there("recording-session.json") && is_there("recording-session-7.json") && is_there("_hidden"),
+        "{stored:?}"
+    );
+    assert!(is_there(&format!("{}.wav", "x".repeat(124))));
     // The table has them as Kore named them, up to a length.
     assert_eq!(world.recorded(&id(1), "../../etc/passwd").await["key"], Some(key(&id(1), "_._.._etc_passwd")));
     assert!(!world.log().contains('\u{1b}') && !world.log().contains('\u{202e}'));

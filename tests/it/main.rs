@@ -3,17 +3,35 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
+mod aws_policy;
+mod bent_rows;
 mod bucket;
+mod budget;
 mod calls;
+mod check;
+mod commands;
+mod docs;
 mod downloads;
+mod errors;
 mod journeys;
 mod keys;
 mod kore_refusals;
 mod kore_timelines;
 mod kore_wire;
+mod layers;
+mod leaks;
+mod leases;
 mod media_samples;
+mod memory;
+mod page;
+mod queue_faults;
+mod reconcile;
 mod restarts;
+mod rows;
 mod s3_adapter;
 mod s3_refusals;
+mod sidecar_schema;
 mod sidecars;
+mod statuses;
 mod suspects;

@@ -82,3 +82,19 @@ fn assert_as_lofty_reads(sample: &Sample) {
     let off = properties.duration().as_secs_f64() - sample.seconds;
     assert!(off.abs() < 0.05, "{}: {:?} is not {}", sample.file_name, properties.duration(), sample.seconds);
 }
+
+#[test]
+fn our_own_inspector_finds_every_sample_sound_however_it_arrives() {
+    use kore_archiver::media::{Ending, Inspector, inspect};
+    for sample in media::one_of_each(1, LENGTH) {
+        let length = Some(sample.bytes.len() as u64);
+        for promised in [length, None] {
+            let mut pieces = Inspector::new(promised);
+            sample.bytes.chunks(1000).for_each(|piece| pieces.feed(piece));
+            let found = inspect(&sample.bytes, promised, Ending::Marked);
+            assert_eq!(found.doubt, None, "{} {promised:?}", sample.file_name);
+            assert_eq!(pieces.finish(Ending::Marked), found);
+            assert_eq!((found.channels, found.sample_rate), (Some(sample.channels), Some(sample.rate)));
+        }
+    }
+}

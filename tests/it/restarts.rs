@@ -36,7 +36,9 @@ async fn whenever_it_is_killed_the_next_run_finishes_and_leaves_no_upload_and_no
     let daemon = world.daemon().await;
     for (session, number) in files.iter().zip(0..) {
         assert_eq!(world.end_of(&id(number)).await, "done/archived");
-        session.iter().for_each(|file| world.assert_holds(&key(&id(number), file.name()), file));
+        for file in session {
+            world.assert_holds(&key(&id(number), file.name()), file);
+        }
     }
     let swept = until(|| (world.s3.open_uploads().len() == 1).then_some(())).await;
     assert!(swept.is_some(), "{:?}", world.s3.open_uploads());
@@ -119,8 +121,14 @@ async fn phase(name: &str) -> World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_in_any_phase_ends_it_in_time_and_gives_back_what_is_not_finished() {
     let phases = [
-        "idle", "waits for its turn", "kore is silent", "the download stalls", "head hangs", "create hangs",
-        "a part hangs", "complete hangs",
+        "idle",
+        "waits for its turn",
+        "kore is silent",
+        "the download stalls",
+        "head hangs",
+        "create hangs",
+        "a part hangs",
+        "complete hangs",
     ];
     let all = phases.into_iter().zip(["TERM", "INT"].into_iter().cycle()).map(async |(name, signal)| {
         let world = phase(name).await;

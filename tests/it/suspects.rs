@@ -20,7 +20,11 @@ async fn what_cannot_be_a_whole_recording_goes_apart_and_its_siblings_where_they
     let samples = speech(1, Duration::from_secs(1));
     let odd = [
         ("unknown.bin", Body::noise(1, 1000), "unknown container"),
-        ("short.wav", wav(WavShape::SaysMore(100), &samples).into(), "the container says that it is longer than what came"),
+        (
+            "short.wav",
+            wav(WavShape::SaysMore(100), &samples).into(),
+            "the container says that it is longer than what came",
+        ),
         ("bare.wav", wav(WavShape::Plain, &[]).into(), "no audio in it"),
     ];
     let sound = SourceFile::new("sound.wav", recording(1, 1000));
@@ -38,7 +42,8 @@ async fn what_cannot_be_a_whole_recording_goes_apart_and_its_siblings_where_they
     world.assert_holds(&key(&id(1), "sound.wav"), &sound);
     assert_eq!(daemon.metric("kore_archiver_recordings_archived_total{bot=\"default\"}").await, Some(1.0));
     assert_eq!(daemon.metric("kore_archiver_archived_bytes_total{bot=\"default\"}").await, Some(1000.0));
-    let finished = "kore_archiver_sessions_finished_total{bot=\"default\",state=\"suspect\",reason=\"suspect_content\"}";
+    let finished =
+        "kore_archiver_sessions_finished_total{bot=\"default\",state=\"suspect\",reason=\"suspect_content\"}";
     assert_eq!(daemon.metric(finished).await, Some(1.0));
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);
@@ -132,13 +137,14 @@ async fn a_body_that_ends_with_its_connection_is_done_only_if_its_container_prov
 async fn a_large_file_whose_truncation_shows_only_at_its_end_leaves_nothing_under_the_sound_key() {
     let world = World::in_parts().await;
     // A FLAC that promises more samples than it has frames for, which only its last frame tells.
-    let mut bytes = flac::flac(&speech(1, Duration::from_secs(400)));
+    let mut bytes = flac::flac(&speech(1, Duration::from_secs(700)));
     bytes.truncate(bytes.len() / 2);
     assert!(bytes.len() as u64 > 2 * PART, "{}", bytes.len());
     let file = SourceFile::new("a.flac", bytes).always(Quirk::Framed(Framing::Chunked));
     // A WAV that says so in its header, but of a length that HTTP tells only at the end.
-    let samples = speech(2, Duration::from_secs(400));
-    let said = SourceFile::new("b.wav", wav(WavShape::SaysMore(1000), &samples)).always(Quirk::Framed(Framing::Chunked));
+    let samples = speech(2, Duration::from_secs(700));
+    let said =
+        SourceFile::new("b.wav", wav(WavShape::SaysMore(1000), &samples)).always(Quirk::Framed(Framing::Chunked));
     // The same with its length: known from the start, and fetched once.
     let early = SourceFile::new("c.wav", wav(WavShape::SaysMore(1000), &samples));
     world.ready(&id(1), [file.clone(), said.clone(), early.clone()]).await;
@@ -157,7 +163,8 @@ async fn a_large_file_whose_truncation_shows_only_at_its_end_leaves_nothing_unde
 async fn odd_shapes_of_a_sound_wav_are_done() {
     let world = World::new().await;
     let samples = speech(1, Duration::from_secs(1));
-    let shapes = [WavShape::SizesZero, WavShape::SizesUnknown, WavShape::Rf64, WavShape::SaysLess(100), WavShape::ListChunks];
+    let shapes =
+        [WavShape::SizesZero, WavShape::SizesUnknown, WavShape::Rf64, WavShape::SaysLess(100), WavShape::ListChunks];
     let file = |shape| SourceFile::new(&format!("{shape:?}.wav"), wav(shape, &samples));
     world.kore.session(&id(1), Timeline::ready(shapes.map(file)));
     world.insert(&[&id(1)]).await;

@@ -8,8 +8,11 @@
 #![allow(unreachable_pub, reason = "`pub` marks what scenarios may use; a test exports nothing")]
 
 pub mod audit;
+pub mod canaries;
 pub mod kore;
 pub mod media;
+pub mod rows;
 pub mod s3;
+pub mod schema;
 pub mod scene;
 pub mod world;

@@ -33,6 +33,10 @@ pub(super) enum Call {
     Complete,
     Abort,
     Uploads,
+    Bucket,
+    Encryption,
+    PublicAccess,
+    Lifecycle,
 }
 
 impl Call {
@@ -46,6 +50,10 @@ impl Call {
             Self::Complete => "CompleteMultipartUpload",
             Self::Abort => "AbortMultipartUpload",
             Self::Uploads => "ListMultipartUploads",
+            Self::Bucket => "HeadBucket",
+            Self::Encryption => "GetBucketEncryption",
+            Self::PublicAccess => "GetPublicAccessBlock",
+            Self::Lifecycle => "GetBucketLifecycleConfiguration",
         }
     }
 
@@ -58,6 +66,10 @@ impl Call {
             Self::Part | Self::Complete => "s3:PutObject",
             Self::Abort => "s3:AbortMultipartUpload",
             Self::Uploads => "s3:ListBucketMultipartUploads",
+            Self::Bucket => "s3:ListBucket",
+            Self::Encryption => "s3:GetEncryptionConfiguration",
+            Self::PublicAccess => "s3:GetBucketPublicAccessBlock",
+            Self::Lifecycle => "s3:GetLifecycleConfiguration",
         }
     }
 
@@ -291,7 +303,7 @@ fn hint(reason: &'static str, call: Call, answer: Answer<'_>) -> String {
             Some(region) => format!("set bucket.region to {}", escaped(region, 40)),
             None => "check bucket.region and bucket.endpoint_url".to_owned(),
         },
-        _ if call == Call::Head => {
+        _ if matches!(call, Call::Head | Call::Bucket) => {
             "often expired credentials or a wrong bucket.region: HEAD carries no reason".to_owned()
         }
         _ => "check the [bucket] settings against what the store supports".to_owned(),

@@ -7,8 +7,8 @@
 //! Bodies are segments as they came, sent under an unsigned payload: the checksum already covers them, and hashing them
 //! for the signature would cost more than everything else.
 //!
-//! What can stand between a call and its outcome: attempts inside it ([`connect`]), a body sent again because the store
-//! received other bytes, a weaker checksum because the store knows no better ([`negotiation`]). So a put that was
+//! What can stand between a call and its outcome: attempts inside it (`connect`), a body sent again because the store
+//! received other bytes, a weaker checksum because the store knows no better (`negotiation`). So a put that was
 //! applied and not answered comes back as [`StoreError::Exists`], found by its own second attempt, and a complete as
 //! that or [`StoreError::UploadLost`]: the caller looks.
 //!
@@ -20,6 +20,7 @@ mod connect;
 mod errors;
 mod negotiation;
 mod settings;
+pub mod survey;
 mod wire;
 
 use std::fmt;

@@ -7,7 +7,11 @@ use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::operation::abort_multipart_upload::builders::AbortMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
+use aws_sdk_s3::operation::get_bucket_encryption::builders::GetBucketEncryptionFluentBuilder;
+use aws_sdk_s3::operation::get_bucket_lifecycle_configuration::builders::GetBucketLifecycleConfigurationFluentBuilder;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
+use aws_sdk_s3::operation::get_public_access_block::builders::GetPublicAccessBlockFluentBuilder;
+use aws_sdk_s3::operation::head_bucket::builders::HeadBucketFluentBuilder;
 use aws_sdk_s3::operation::head_object::builders::HeadObjectFluentBuilder;
 use aws_sdk_s3::operation::list_multipart_uploads::builders::ListMultipartUploadsFluentBuilder;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
@@ -63,6 +67,27 @@ impl Fixed {
     pub(super) fn list(&self, client: &Client, prefix: &ObjectKey) -> ListMultipartUploadsFluentBuilder {
         let request = client.list_multipart_uploads().bucket(&self.bucket).prefix(prefix.as_str());
         request.set_expected_bucket_owner(self.owner.clone())
+    }
+
+    pub(super) fn list_some(&self, client: &Client) -> ListMultipartUploadsFluentBuilder {
+        let request = client.list_multipart_uploads().bucket(&self.bucket).max_uploads(1);
+        request.set_expected_bucket_owner(self.owner.clone())
+    }
+
+    pub(super) fn head_bucket(&self, client: &Client) -> HeadBucketFluentBuilder {
+        client.head_bucket().bucket(&self.bucket).set_expected_bucket_owner(self.owner.clone())
+    }
+
+    pub(super) fn encryption(&self, client: &Client) -> GetBucketEncryptionFluentBuilder {
+        client.get_bucket_encryption().bucket(&self.bucket).set_expected_bucket_owner(self.owner.clone())
+    }
+
+    pub(super) fn public_access(&self, client: &Client) -> GetPublicAccessBlockFluentBuilder {
+        client.get_public_access_block().bucket(&self.bucket).set_expected_bucket_owner(self.owner.clone())
+    }
+
+    pub(super) fn lifecycle(&self, client: &Client) -> GetBucketLifecycleConfigurationFluentBuilder {
+        client.get_bucket_lifecycle_configuration().bucket(&self.bucket).set_expected_bucket_owner(self.owner.clone())
     }
 
     pub(super) fn put(&self, client: &Client, key: &ObjectKey, label: &Label) -> PutObjectFluentBuilder {

@@ -65,7 +65,7 @@ fn sizes_and_counts_have_bounds() {
     refused(
         "bots.default",
         "requests_per_minute = 0",
-        "bots.default.requests_per_minute is a number, expected a whole number from 1 to 60000",
+        "bots.default.requests_per_minute is a number, expected a whole number from 1 to 10000000",
     );
     let error = with_variable("POLL__CONCURRENCY", "many").unwrap_err();
     starts(&error, "KORE_ARCHIVER__POLL__CONCURRENCY: poll.concurrency is \"many\", expected a whole number");

@@ -3,6 +3,7 @@
 use super::stores::paused;
 use super::*;
 use crate::support::s3::{Fault, Times};
+use crate::support::world::until;
 
 /// A small file and one in parts.
 fn files() -> [SourceFile; 2] {
@@ -23,8 +24,9 @@ async fn a_set_up_that_is_wrong_pauses_uploads_and_names_what_to_do_until_it_is_
         world.ready(&id(1), files()).await;
         let daemon = world.daemon().await;
         paused(&world, &daemon, reason).await;
-        let status = String::from_utf8(world.run(&["status"]).stdout).unwrap();
-        assert!(status.contains("bucket") && status.contains(hint), "{denied}: {status}");
+        let status = || String::from_utf8(world.run(&["status"]).stdout).unwrap();
+        let shown = until(|| Some(status()).filter(|text| text.contains("bucket") && text.contains(hint))).await;
+        assert!(shown.is_some(), "{denied}: {}", status());
         world.until_logged(hint).await;
         assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"), "{denied}");
         world.s3.heal();
@@ -135,7 +137,9 @@ async fn an_answer_that_is_lost_after_the_write_costs_no_second_object() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_complete_that_says_200_and_means_an_error_or_a_conflict_is_done_over() {
-    for fault in [Fault::ErrorIn200, Fault::Status(409, "ConditionalRequestConflict"), Fault::Status(404, "NoSuchUpload")] {
+    for fault in
+        [Fault::ErrorIn200, Fault::Status(409, "ConditionalRequestConflict"), Fault::Status(404, "NoSuchUpload")]
+    {
         let world = World::in_parts().await;
         world.s3.fail_next(Op::CompleteUpload, Times::Next(1), fault.clone());
         let files = files();
@@ -171,7 +175,7 @@ async fn an_abort_that_is_denied_is_tried_again_until_it_is_allowed() {
     assert_eq!(world.end_of(&id(1)).await, "done/archived");
     assert_eq!(world.s3.open_uploads().len(), 1);
     world.s3.heal();
-    let aborted = crate::support::world::until(|| world.s3.open_uploads().is_empty().then_some(())).await;
+    let aborted = until(|| world.s3.open_uploads().is_empty().then_some(())).await;
     assert!(aborted.is_some(), "{}", world.log());
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);

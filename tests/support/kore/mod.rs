@@ -173,6 +173,11 @@ impl FakeKore {
 
 /// What was seen.
 impl FakeKore {
+    /// How long it has been running: the time in which all that was seen is told.
+    pub fn elapsed(&self) -> Duration {
+        self.api.clock.elapsed()
+    }
+
     /// Every request that reached the API, in order, those that were refused included.
     pub fn polls(&self) -> Vec<Poll> {
         self.api.records.polls()

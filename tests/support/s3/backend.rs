@@ -18,6 +18,7 @@ use super::bucket::{self, Bucket, Label, Object, StoredPart, Upload, strong};
 use super::digests::{self, Algorithm, Declaration, Digests, Hasher};
 use super::faults::{Fault, Lie, Quirks};
 use super::gate::{self, Gate};
+use super::protections::Protections;
 use super::uploads;
 
 /// The largest body of one PUT.
@@ -31,6 +32,7 @@ pub struct Backend {
     pub versioned: bool,
     pub page_size: usize,
     pub bucket: Arc<Mutex<Bucket>>,
+    pub protections: Arc<Mutex<Protections>>,
 }
 
 /// A body that was taken in, and is what was declared.

@@ -27,6 +27,9 @@ pub enum Op {
     ListObjects,
     HeadBucket,
     BucketLocation,
+    Encryption,
+    PublicAccess,
+    Lifecycle,
     /// Something that this server does not implement.
     Unknown,
 }

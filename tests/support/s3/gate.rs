@@ -80,6 +80,9 @@ fn permission(operation: &str) -> Option<&'static str> {
         "ListParts" => Some("s3:ListMultipartUploadParts"),
         "ListObjectsV2" | "HeadBucket" => Some("s3:ListBucket"),
         "GetBucketLocation" => Some("s3:GetBucketLocation"),
+        "GetBucketEncryption" => Some("s3:GetEncryptionConfiguration"),
+        "GetPublicAccessBlock" => Some("s3:GetBucketPublicAccessBlock"),
+        "GetBucketLifecycleConfiguration" => Some("s3:GetLifecycleConfiguration"),
         _ => None,
     }
 }

@@ -17,6 +17,7 @@ mod bucket;
 mod digests;
 mod faults;
 mod gate;
+mod protections;
 mod server;
 mod uploads;
 
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle;
 pub use self::bodies::Storage;
 pub use self::digests::Algorithm;
 pub use self::faults::{Fault, Lie, Op, Times};
+pub use self::protections::Protections;
 pub use self::server::Call;
 
 use self::backend::Backend;
@@ -127,7 +129,8 @@ impl FakeS3 {
             denied: Mutex::default(),
         });
         let Options { storage, versioned, page_size, .. } = options;
-        let backend = Backend { gate, storage, versioned, page_size, bucket: Arc::default() };
+        let backend =
+            Backend { gate, storage, versioned, page_size, bucket: Arc::default(), protections: Arc::default() };
         let mut s3 = S3ServiceBuilder::new(backend.clone());
         s3.set_auth(Keys(backend.gate.clone()));
         s3.set_access(Access(backend.gate.clone()));
@@ -185,6 +188,11 @@ impl FakeS3 {
     /// Takes a permission away, such as `s3:AbortMultipartUpload` or `kms:GenerateDataKey`.
     pub fn deny(&self, permission: &str) {
         self.backend.gate.denied.lock().unwrap_or_else(PoisonError::into_inner).insert(permission.to_owned());
+    }
+
+    /// Changes how the bucket is protected, as its owner would.
+    pub fn protect(&self, change: impl FnOnce(&mut Protections)) {
+        change(&mut self.backend.protections());
     }
 
     /// Puts an object there, as somebody else would have.

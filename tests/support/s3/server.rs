@@ -128,6 +128,9 @@ fn bucket_call(method: &Method, has: impl Fn(&str) -> bool) -> Op {
         Method::GET if has("uploads") => Op::ListUploads,
         Method::GET if has("list-type") => Op::ListObjects,
         Method::GET if has("location") => Op::BucketLocation,
+        Method::GET if has("encryption") => Op::Encryption,
+        Method::GET if has("publicAccessBlock") => Op::PublicAccess,
+        Method::GET if has("lifecycle") => Op::Lifecycle,
         _ => Op::Unknown,
     }
 }

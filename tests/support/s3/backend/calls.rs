@@ -95,9 +95,34 @@ impl S3 for Backend {
         let location_constraint = Some(BucketLocationConstraint::from(self.gate.region.clone()));
         Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
     }
+
+    async fn get_bucket_encryption(
+        &self,
+        _: S3Request<GetBucketEncryptionInput>,
+    ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+        self.protections().encryption().map(S3Response::new)
+    }
+
+    async fn get_public_access_block(
+        &self,
+        _: S3Request<GetPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
+        self.protections().public_access().map(S3Response::new)
+    }
+
+    async fn get_bucket_lifecycle_configuration(
+        &self,
+        _: S3Request<GetBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
+        self.protections().lifecycle().map(S3Response::new)
+    }
 }
 
 impl Backend {
+    pub fn protections(&self) -> MutexGuard<'_, Protections> {
+        self.protections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// By key, then by upload.
     fn upload_page(&self, input: ListMultipartUploadsInput) -> ListMultipartUploadsOutput {
         let prefix = input.prefix.clone().unwrap_or_default();

@@ -1,0 +1,136 @@
+//! The bucket: is it there, in that region, may we do what the daemon does, and is it safe to keep recordings in.
+//!
+//! Each permission is proven by using it, on keys that belong to nobody. What cannot be proven without writing is proven
+//! with `--write` only, and then by the daemon's own way of writing: a conditional put under a checksum, compared with
+//! what the bucket reports afterwards. The object stays, because this program deletes nothing; the next time it is found
+//! and compared again.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::kore::of_clock;
+use super::report::Report;
+use crate::archive::s3::S3Store;
+use crate::archive::s3::survey::{Introduction, Look};
+use crate::archive::store::{ObjectStore, StoreError};
+use crate::archive::{Archive, CopyError, NoLedger};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{BucketSettings, Settings, Sse};
+use crate::key::ObjectKey;
+
+pub(super) async fn check(report: &mut Report, settings: &Settings, write: bool) {
+    let store = Arc::new(S3Store::connect(&settings.bucket).await);
+    let introduction = store.introduce().await;
+    let now = SystemClock::new().now();
+    if let Some(theirs) = introduction.their_time {
+        of_clock(report, "clock, bucket", "the store's", (now.as_millis() - theirs.as_millis()) / 1000);
+    }
+    if !is_there(report, &settings.bucket, introduction) {
+        return;
+    }
+    may_look(report, &store).await;
+    if write {
+        may_write(report, settings, Arc::clone(&store)).await;
+    } else {
+        report.note("write", "not tried; --write puts one small object and leaves it");
+    }
+    is_safe(report, &settings.bucket, &store).await;
+}
+
+/// Everything after this needs a bucket that answers.
+fn is_there(report: &mut Report, settings: &BucketSettings, introduction: Introduction) -> bool {
+    let (what, name) = ("bucket", &settings.name);
+    // Stores of other makers name any region; there only a refusal counts.
+    let counts = introduction.answer.is_err() || settings.endpoint_url.is_none();
+    match introduction.region.filter(|region| counts && *region != settings.region) {
+        Some(region) => {
+            let detail = format!("{name} is in the region {region}, not in {}", settings.region);
+            report.fault(what, &detail, &format!("set bucket.region to {region}"));
+            return false;
+        }
+        None => match introduction.answer {
+            Ok(()) => report.ok(what, &format!("{name} is there, and may be listed")),
+            Err(error) => {
+                report.store_fault(what, &error);
+                // Without this permission the rest can be tried all the same.
+                return matches!(error, StoreError::Setup { reason: "access_denied", .. });
+            }
+        },
+    }
+    true
+}
+
+async fn may_look(report: &mut Report, store: &S3Store) {
+    let nobodys = ObjectKey::parse(format!("kore-archiver-check-{:032x}", rand::random::<u128>()));
+    match store.head(&nobodys.expect("it is short and plain")).await {
+        Ok(_) => report.ok("missing objects", "a key that is not there is told from one that is forbidden"),
+        Err(error) => report.store_fault("missing objects", &error),
+    }
+    match store.lists_uploads().await {
+        Ok(()) => report.ok("uploads", "uploads that a crash left can be found"),
+        Err(error) => report.store_fault("uploads", &error),
+    }
+}
+
+async fn may_write(report: &mut Report, settings: &Settings, store: Arc<S3Store>) {
+    let stop = CancellationToken::new();
+    let archive = Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, stop);
+    match archive.trial().await {
+        Ok((key, how)) => report.ok("write", &format!("{key} {how}, and the bucket holds what was sent")),
+        Err(CopyError::Store(error)) => report.store_fault("write", &error),
+        Err(error) => {
+            let advice = "this store does not keep what it is given: use another, or ask its maker";
+            report.fault("write", &error.to_string(), advice);
+        }
+    }
+}
+
+async fn is_safe(report: &mut Report, settings: &BucketSettings, store: &S3Store) {
+    let name = &settings.name;
+    let advice = format!(
+        "aws s3api put-bucket-encryption --bucket {name} --server-side-encryption-configuration \
+        '{{\"Rules\":[{{\"ApplyServerSideEncryptionByDefault\":{{\"SSEAlgorithm\":\"AES256\"}}}}]}}'"
+    );
+    let encryption = store.default_encryption().await;
+    // Objects that name their encryption need no default.
+    let is_named = settings.sse != Sse::Default;
+    look(report, "encryption", encryption, |found| match found {
+        Some(algorithm) => Ok(format!("{algorithm} by default")),
+        None if is_named => Ok("none by default; bucket.sse asks for it with every object".to_owned()),
+        None => Err(("objects are not encrypted by default".to_owned(), advice)),
+    });
+    let advice = format!(
+        "aws s3api put-public-access-block --bucket {name} --public-access-block-configuration \
+        BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
+    );
+    look(report, "public access", store.public_access().await, |found| match found {
+        Some(open) if open.is_empty() => Ok("all of it is blocked".to_owned()),
+        Some(open) => Err((format!("not blocked: {} is off", open.join(", ")), advice)),
+        None => Err(("nothing blocks it".to_owned(), advice)),
+    });
+    let advice = format!(
+        "aws s3api put-bucket-lifecycle-configuration --bucket {name} with a rule for all keys: \
+        AbortIncompleteMultipartUpload, DaysAfterInitiation 7"
+    );
+    look(report, "lifecycle", store.aborts_uploads_after().await, |found| match found {
+        Some(days) => Ok(format!("incomplete uploads go after {days} days")),
+        None => Err(("no rule aborts incomplete uploads, whose parts would be paid for for ever".to_owned(), advice)),
+    });
+}
+
+fn look<T>(
+    report: &mut Report,
+    what: &str,
+    look: Look<T>,
+    judge: impl FnOnce(Option<T>) -> Result<String, (String, String)>,
+) {
+    match look {
+        Look::Seen(found) => match judge(found) {
+            Ok(detail) => report.ok(what, &detail),
+            Err((detail, advice)) => report.fault(what, &detail, &advice),
+        },
+        Look::Hidden(error) => report.note(what, &format!("could not be looked at: {error}")),
+        Look::Failed(error) => report.store_fault(what, &error),
+    }
+}

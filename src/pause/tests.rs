@@ -1,0 +1,130 @@
+//! Who may try, when, and whose word counts.
+
+use super::*;
+
+/// Time that passes when it is told to; the two clocks apart, as when somebody sets the wall clock.
+#[derive(Debug, Default)]
+struct HandClock(Mutex<Duration>);
+
+#[async_trait::async_trait]
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(1_800_000_000)
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        self.pass(wait);
+    }
+}
+
+impl HandClock {
+    fn pass(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+}
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn scene() -> (Arc<HandClock>, Pauses, What) {
+    let clock = Arc::new(HandClock::default());
+    let backoff = Backoff::new(seconds(10), 2.0, seconds(900)).unwrap();
+    (Arc::clone(&clock), Pauses::new(clock, backoff), What::Bot("default".into()))
+}
+
+fn paused(change: Option<Change>) -> Pause {
+    match change {
+        Some(Change::Paused { pause, .. }) => pause,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pause_ends_with_the_first_attempt_after_it_that_works() {
+    let (clock, pauses, what) = scene();
+    paused(pauses.pause(&what, "rate_limited", "wait", Some(seconds(30))));
+    assert_eq!(pauses.gate(&what), Gate::Closed(seconds(30)));
+    clock.pass(seconds(29));
+    assert_eq!(pauses.enter(&what).unwrap_err(), seconds(1));
+    clock.pass(seconds(1));
+    assert_eq!(pauses.gate(&what), Gate::Probe);
+    let probe = pauses.enter(&what).unwrap();
+    assert_eq!(pauses.enter(&what).unwrap_err(), PROBE_PATIENCE, "one probes, the others wait");
+    assert_eq!(probe.succeeded(), Some(Change::Resumed("bot:default".into(), "rate_limited")));
+    assert_eq!(pauses.gate(&what), Gate::Open);
+    assert_eq!(pauses.all(), []);
+}
+
+#[test]
+fn an_attempt_from_before_the_pause_neither_ends_nor_grows_it() {
+    let (_, pauses, what) = scene();
+    let (one, other) = (pauses.enter(&what).unwrap(), pauses.enter(&what).unwrap());
+    paused(pauses.pause(&what, "unauthorized", "no", None));
+    assert_eq!(one.succeeded(), None);
+    assert_eq!(pauses.pause(&what, "unauthorized", "no", None), None);
+    drop((one, other));
+    assert_eq!(pauses.gate(&what), Gate::Closed(seconds(10)));
+}
+
+#[test]
+fn a_later_end_counts_and_an_earlier_one_does_not() {
+    let (_, pauses, what) = scene();
+    paused(pauses.pause(&what, "rate_limited", "wait", None));
+    paused(pauses.pause(&what, "rate_limited", "wait", Some(seconds(60))));
+    assert_eq!(pauses.pause(&what, "rate_limited", "wait", Some(seconds(20))), None);
+    assert_eq!(pauses.gate(&what), Gate::Closed(seconds(60)));
+}
+
+#[test]
+fn probes_that_fail_make_the_pause_grow_from_when_it_began() {
+    let (clock, pauses, what) = scene();
+    let began = paused(pauses.pause(&what, "unauthorized", "no", None)).since;
+    for wait in [20, 40, 80] {
+        clock.pass(seconds(900));
+        let probe = pauses.enter(&what).unwrap();
+        let pause = paused(pauses.pause(&what, "unauthorized", "no", None));
+        assert_eq!(pause.since, began);
+        drop(probe);
+        assert_eq!(pauses.gate(&what), Gate::Closed(seconds(wait)));
+    }
+}
+
+#[test]
+fn a_probe_that_comes_to_nothing_gives_its_place_back() {
+    let (clock, pauses, what) = scene();
+    paused(pauses.pause(&what, "rate_limited", "wait", Some(seconds(1))));
+    clock.pass(seconds(1));
+    drop(pauses.enter(&what).unwrap());
+    assert_eq!(pauses.gate(&what), Gate::Probe);
+    let (inside, name) = (pauses.clone(), what.clone());
+    let crashed = std::thread::spawn(move || {
+        let _probe = inside.enter(&name).unwrap();
+        panic!("as a defect would");
+    });
+    assert!(crashed.join().is_err());
+    assert_eq!(pauses.gate(&what), Gate::Probe);
+    // One that is late gives nobody else's place back.
+    let late = pauses.enter(&what).unwrap();
+    paused(pauses.pause(&what, "rate_limited", "wait", Some(seconds(1))));
+    clock.pass(seconds(1));
+    let _probe = pauses.enter(&what).unwrap();
+    assert_eq!(late.succeeded(), None);
+    drop(late);
+    assert_eq!(pauses.gate(&what), Gate::Closed(PROBE_PATIENCE));
+}
+
+#[test]
+fn another_reason_is_told_with_the_one_that_it_replaces() {
+    let (clock, pauses, what) = scene();
+    paused(pauses.pause(&what, "unauthorized", "no", Some(seconds(1))));
+    clock.pass(seconds(1));
+    let change = pauses.pause(&what, "rate_limited", "wait", Some(seconds(1)));
+    assert!(matches!(change, Some(Change::Paused { was_for: Some("unauthorized"), .. })), "{change:?}");
+    assert!(matches!(pauses.resume(&what), Some(Change::Resumed(_, "rate_limited"))));
+    assert_eq!(pauses.resume(&what), None);
+}

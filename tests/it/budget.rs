@@ -1,0 +1,64 @@
+//! The account's budget as Kore sees it, and whose turn it is.
+
+use std::time::Duration;
+
+use crate::support::kore::{Outage, Timeline};
+use crate::support::rows::{eventually, rest};
+use crate::support::world::{World, id};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_bots_of_one_account_keep_its_budget_through_an_outage_and_a_restart_v3_v16() {
+    let mut world = World::new().await;
+    world.add_bot("sibling", "default", None);
+    for bot in ["default", "sibling"] {
+        world.set(&format!("bots.{bot}.requests_per_minute"), "300");
+    }
+    world.set("poll.concurrency", "4").set("poll.timeout", "\"1s\"");
+    world.create_queue();
+    for number in 1..=40 {
+        world.kore.session(&id(number), Timeline::new().finally("media_in_progress"));
+        world.insert_for(if number % 2 == 0 { "default" } else { "sibling" }, &id(number)).await;
+    }
+    // While nothing is answered requests pile up; they must not leave together afterwards.
+    world.kore.api_outage(Outage::BlackHole);
+    let daemon = world.daemon().await;
+    eventually("some are waiting", async || world.kore.polls().len() >= 4).await;
+    rest(500).await;
+    world.kore.api_outage(None);
+    eventually("many were asked", async || world.kore.polls().len() >= 12).await;
+    daemon.kill().await;
+    let _daemon = world.daemon().await;
+    eventually("many more were asked", async || world.kore.polls().len() >= 24).await;
+
+    // 200 ms apart as the daemon sends them; a busy machine shakes that where the fake listens.
+    assert!(world.kore.min_gap().unwrap() >= Duration::from_millis(120), "{:?}", world.kore.min_gap());
+    let most = world.kore.max_in_window(Duration::from_secs(2));
+    assert!(most <= 11, "{most} requests in two seconds");
+    let bots = "SELECT DISTINCT bot FROM sessions WHERE polls > 0";
+    assert_eq!(world.rows(bots).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_due_is_asked_by_priority_then_by_age_and_who_comes_later_need_not_wait_for_all() {
+    let mut world = World::new().await;
+    world.set("bots.default.requests_per_minute", "150");
+    world.set("poll.media_in_progress", "{ initial = \"1h\", factor = 1.0, max = \"1h\" }");
+    world.create_queue();
+    world.kore.unknown_sessions_get("media_in_progress".into());
+    let due = |number: u32| format!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-{} seconds')", 1000 - number);
+    for number in [5, 2, 8, 1, 7, 4, 3, 6] {
+        let (id, at, priority) = (id(number), due(number), if number > 6 { 3 } else { 0 });
+        let columns = "session_id, priority, next_poll_at";
+        world.execute(&format!("INSERT INTO sessions ({columns}) VALUES ('{id}', {priority}, {at})")).await.unwrap();
+    }
+    let _daemon = world.daemon().await;
+    eventually("three were asked", async || world.kore.polls().len() >= 3).await;
+    let before = world.kore.polls().len();
+    world.execute(&format!("INSERT INTO sessions (session_id, priority) VALUES ('{}', 9)", id(9))).await.unwrap();
+    eventually("all were asked", async || world.kore.polls().len() == 9).await;
+    let asked: Vec<String> = world.kore.polls().into_iter().map(|poll| poll.session).collect();
+    let late = asked.iter().position(|session| *session == id(9)).unwrap();
+    assert!(late <= before + 3, "it was {late} requests late, {before} were before it");
+    let others: Vec<_> = asked.into_iter().filter(|session| *session != id(9)).collect();
+    assert_eq!(others, [7, 8, 1, 2, 3, 4, 5, 6].map(id));
+}

@@ -1,0 +1,270 @@
+//! `check`: each finding provoked once, and its advice followed to a clean check.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::kore::Answer;
+use crate::support::s3::{self, Fault, Op, Times};
+use crate::support::world::World;
+
+/// A world with a queue whose folder is as the package makes it.
+async fn world() -> World {
+    world_with(s3::Options::default()).await
+}
+
+async fn world_with(bucket: s3::Options) -> World {
+    let world = World::with(bucket).await;
+    chmod(world.folder.path(), 0o2770);
+    world.create_queue();
+    world
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+}
+
+/// With the two files that SQLite may have left beside it.
+fn chmod_queue(world: &World, mode: u32) {
+    for name in ["queue.db", "queue.db-wal", "queue.db-shm"] {
+        if world.path(name).exists() {
+            chmod(&world.path(name), mode);
+        }
+    }
+}
+
+/// Runs it: exit code, and the findings that are no `ok`, as `outcome what: detail -> advice`.
+fn check(world: &World, arguments: &[&str]) -> (i32, Vec<String>) {
+    let all: Vec<&str> = ["check", "--json"].iter().chain(arguments).copied().collect();
+    let output = world.run(&all);
+    let text = String::from_utf8(output.stdout).expect("it is text");
+    assert!(!text.contains("a secret key"), "{text}");
+    assert!(!text.contains("a fake secret"), "{text}");
+    let document: Value = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    let part = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let findings = document["checks"].as_array().expect("a list").iter();
+    let findings = findings.filter(|finding| finding["outcome"] != "ok").map(|finding| {
+        let [outcome, what, detail, advice] = ["outcome", "what", "detail", "advice"].map(|key| part(finding, key));
+        format!("{outcome} {what}: {detail} -> {advice}")
+    });
+    (output.status.code().unwrap_or(-1), findings.collect())
+}
+
+fn faults(found: &[String]) -> Vec<&str> {
+    found.iter().map(String::as_str).filter(|finding| finding.starts_with("fault")).collect()
+}
+
+#[track_caller]
+fn one_fault(world: &World, arguments: &[&str], parts: &[&str]) {
+    let (code, found) = check(world, arguments);
+    let faults = faults(&found);
+    assert_eq!((code, faults.len()), (3, 1), "{found:?}");
+    for part in parts {
+        assert!(faults[0].contains(part), "{part:?} in {faults:?}");
+    }
+}
+
+#[track_caller]
+fn clean(world: &World, arguments: &[&str]) {
+    let (code, found) = check(world, arguments);
+    assert_eq!((code, faults(&found).len()), (0, 0), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_set_up_is_proven_line_by_line_and_written_to_only_when_asked() {
+    let world = world().await;
+    let output = world.run(&["check"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.ends_with("all is well\n"), "{text}");
+    assert!(text.contains("token and scope are good"), "{text}");
+    assert!(!text.contains('\x1b'), "{text}");
+    assert_eq!(world.kore.polls().len(), 1, "one request, and nothing is repeated");
+    assert_eq!(world.s3.keys(), Vec::<String>::new());
+
+    clean(&world, &["--write"]);
+    assert_eq!(world.s3.keys(), ["kore-archiver-check.txt"]);
+    clean(&world, &["--write"]);
+    assert_eq!((world.s3.overwrites(), world.s3.deletes()), (0, 0), "the second one finds it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offline_asks_nobody_and_a_missing_queue_is_exit_74() {
+    let world = World::new().await;
+    chmod(world.folder.path(), 0o2770);
+    let (code, found) = check(&world, &["--offline"]);
+    assert_eq!(code, 74);
+    assert!(faults(&found)[0].contains("both create it"), "{found:?}");
+    assert!(!world.queue_path().exists(), "nothing is created");
+    world.create_queue();
+    let asked = world.kore.polls().len();
+    clean(&world, &["--offline"]);
+    assert_eq!((world.kore.polls().len(), world.s3.calls().len()), (asked, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_its_group_cannot_write_or_others_can_read_is_a_fault() {
+    let world = world().await;
+    let (folder, file) = (world.folder.path(), world.queue_path());
+    chmod(folder, 0o2750);
+    one_fault(&world, &["--offline"], &["queue folder", "cannot insert", "chmod 2770"]);
+    chmod(folder, 0o2775);
+    one_fault(&world, &["--offline"], &["queue folder", "others", "chmod 2770"]);
+    chmod(folder, 0o770);
+    one_fault(&world, &["--offline"], &["queue folder", "setgid", "chmod 2770"]);
+    chmod(folder, 0o2770);
+    for (mode, wrong) in [(0o640, "its group cannot insert"), (0o664, "everybody may use it")] {
+        chmod_queue(&world, mode);
+        let (code, found) = check(&world, &["--offline"]);
+        let faults = faults(&found);
+        assert!(code == 3 && !faults.is_empty(), "{found:?}");
+        let told = |fault: &&str| fault.contains(wrong) && fault.contains("chmod 0660");
+        assert!(faults.iter().all(told), "{faults:?}");
+    }
+    chmod_queue(&world, 0o660);
+    clean(&world, &["--offline"]);
+    std::fs::write(&file, "no database at all, but long enough to look like one").expect("it is ours");
+    let (code, found) = check(&world, &["--offline"]);
+    assert_eq!(code, 74, "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_of_kore_is_told_with_what_to_do() {
+    let mut world = world().await;
+    world.kore.publish_scope(false);
+    one_fault(&world, &[], &["kore default", "SmartAssist Recordings", "Published"]);
+    world.kore.publish_scope(true);
+    clean(&world, &[]);
+
+    let secret = world.kore.options().client_secret;
+    world.kore.set_client_secret("rotated");
+    one_fault(&world, &[], &["kore default", "HTTP 401", "client secret"]);
+    world.kore.set_client_secret(&secret);
+
+    let bot = format!("\"{}\"", world.kore.options().bot_id);
+    world.set("bots.default.bot_id", "\"wrong\"");
+    one_fault(&world, &[], &["kore default", "Invalid StreamId", "correct bots.default.bot_id"]);
+    world.set("bots.default.bot_id", &bot);
+
+    world.kore.unknown_sessions_get(Answer::page(404, "text/html", "<html>Not Found</html>"));
+    one_fault(&world, &[], &["kore default", "check bots.default.host"]);
+    world.kore.unknown_sessions_get(Answer::rate_limited());
+    one_fault(&world, &[], &["kore default", "wait a minute"]);
+    for good in [Answer::error(412, "Validation errors/ Invalid arguments"), "media_unavailable".into()] {
+        world.kore.unknown_sessions_get(good);
+        clean(&world, &[]);
+    }
+    world.kore.api_outage(crate::support::kore::Outage::Refused);
+    one_fault(&world, &[], &["kore default", "check bots.default.host"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_is_told_by_kores_date() {
+    let world = world().await;
+    let answer = Answer::error(404, "Session not found").header("Date", "Tue, 05 Mar 2024 12:00:00 GMT");
+    world.kore.unknown_sessions_get(answer);
+    one_fault(&world, &[], &["clock, kore default", "ahead of Kore's", "timedatectl"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_media_host_without_an_address_is_named() {
+    let mut world = world().await;
+    world.set("bots.default.media_hosts", "[\"*.kore.ai\", \"media.invalid\"]");
+    one_fault(&world, &[], &["media default", "media.invalid", "bots.default.media_hosts"]);
+    world.set("bots.default.media_hosts", "[\"*.kore.ai\", \"127.0.0.1:9000\"]");
+    clean(&world, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_elsewhere_or_of_another_name_is_told_with_the_setting() {
+    let mut world = world().await;
+    world.set("bucket.region", "\"us-east-1\"");
+    one_fault(&world, &[], &["bucket", "eu-central-1", "set bucket.region to eu-central-1"]);
+    world.set("bucket.region", "\"eu-central-1\"").set("bucket.name", "\"others\"");
+    one_fault(&world, &[], &["bucket", "check bucket.name"]);
+    world.set("bucket.name", "\"recordings\"").set("bucket.expected_owner", "\"999999999999\"");
+    let (code, found) = check(&world, &[]);
+    assert_eq!(code, 3);
+    assert!(faults(&found)[0].contains("bucket.expected_owner"), "{found:?}");
+    world.set("bucket.expected_owner", "\"111122223333\"");
+    clean(&world, &["--write"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_missing_permission_is_named_and_granting_it_mends_it() {
+    let world = world().await;
+    for (denied, faulty) in [
+        ("s3:ListBucket", vec!["s3:ListBucket", "s3:ListBucket"]),
+        ("s3:GetObject", vec!["s3:GetObject"]),
+        ("s3:ListBucketMultipartUploads", vec!["s3:ListBucketMultipartUploads"]),
+        ("s3:PutObject", vec!["s3:PutObject"]),
+    ] {
+        world.s3.deny(denied);
+        let (code, found) = check(&world, &["--write"]);
+        let faults = faults(&found);
+        assert_eq!(code, 3);
+        assert!(faults.len() >= faulty.len(), "{denied}: {faults:?}");
+        for (fault, permission) in faults.iter().zip(faulty) {
+            assert!(fault.contains(permission), "{fault}");
+        }
+        world.s3.heal();
+    }
+    clean(&world, &["--write"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_is_forbidden_or_unknown_to_the_store_is_a_note() {
+    let world = world().await;
+    for permission in ["s3:GetEncryptionConfiguration", "s3:GetBucketPublicAccessBlock", "s3:GetLifecycleConfiguration"]
+    {
+        world.s3.deny(permission);
+    }
+    let (code, found) = check(&world, &[]);
+    assert_eq!(code, 0, "{found:?}");
+    assert_eq!(found.iter().filter(|finding| finding.contains("could not be looked at")).count(), 3, "{found:?}");
+    world.s3.heal();
+    for op in [Op::Encryption, Op::PublicAccess, Op::Lifecycle] {
+        world.s3.fail_next(op, Times::Forever, Fault::Status(501, "NotImplemented"));
+    }
+    clean(&world, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_without_its_protections_is_a_fault_each_with_the_command_that_sets_it() {
+    let mut world = world().await;
+    world.s3.protect(|protections| protections.encryption = None);
+    one_fault(&world, &[], &["encryption", "not encrypted by default", "put-bucket-encryption"]);
+    world.set("bucket.sse", "\"AES256\"");
+    clean(&world, &[]);
+    world.s3.protect(|protections| protections.encryption = Some("aws:kms"));
+    world.s3.protect(|protections| protections.blocks_public_policy = None);
+    one_fault(&world, &[], &["public access", "nothing blocks it", "put-public-access-block"]);
+    world.s3.protect(|protections| protections.blocks_public_policy = Some(false));
+    one_fault(&world, &[], &["public access", "BlockPublicPolicy is off"]);
+    world.s3.protect(|protections| protections.blocks_public_policy = Some(true));
+    for rule in [None, Some((7, "elsewhere/"))] {
+        world.s3.protect(|protections| protections.aborts_uploads = rule);
+        one_fault(&world, &[], &["lifecycle", "AbortIncompleteMultipartUpload"]);
+    }
+    world.s3.protect(|protections| protections.aborts_uploads = Some((3, "")));
+    clean(&world, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_daemon_kore_is_not_asked_and_its_pauses_are_told() {
+    let world = world().await;
+    let daemon = world.daemon().await;
+    let (code, found) = check(&world, &[]);
+    assert_eq!(code, 0, "{found:?}");
+    assert!(found.iter().any(|finding| finding.contains("budget is the running daemon's")), "{found:?}");
+    assert_eq!(world.kore.polls().len(), 0);
+
+    world.kore.publish_scope(false);
+    world.insert(&[&crate::support::world::id(1)]).await;
+    while world.row("SELECT * FROM pauses").await.is_none() {
+        assert!(daemon.id() > 0);
+    }
+    one_fault(&world, &[], &["the daemon has paused this bot", "Published"]);
+}

@@ -1,0 +1,76 @@
+//! Memory does not depend on the size of files: what the daemon held at its peak, as the kernel counted it.
+//!
+//! `KORE_ARCHIVER_LARGE=2000000000 cargo test --release --test it memory:: -- --nocapture` measures what README says.
+
+use crate::support::kore::{Framing, Quirk, SourceFile};
+use crate::support::media::big_wav;
+use crate::support::s3::{self, Storage};
+use crate::support::scene::{key, recording};
+use crate::support::world::{Daemon, World, id};
+
+/// `VmHWM` in MB.
+fn peak(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().expect("it is a number");
+    kib * 1024 / 1_000_000
+}
+
+/// A world whose bucket is on disk, and whose daemon has the default settings for transfers and log.
+async fn world() -> (World, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let mut world = World::with(s3::Options { storage, ..s3::Options::default() }).await;
+    world.set("log.level", "\"info\"").set("transfer.stall_window", "\"60s\"");
+    (world, folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_file_among_others_fits_into_200_mb() {
+    let large = std::env::var("KORE_ARCHIVER_LARGE").ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(300_000_000);
+    let (world, _folder) = world().await;
+    let mut files = vec![SourceFile::new("huge.wav", big_wav(1, large))];
+    files.extend((0..12).map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 20_000_000 + n))));
+    for (file, number) in files.iter().zip(0..) {
+        world.ready(&id(number), [file.clone()]).await;
+    }
+    let daemon = world.daemon().await;
+    let idle = peak(&daemon);
+    for (file, number) in files.iter().zip(0..) {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived");
+        world.assert_holds(&key(&id(number), file.name()), file);
+    }
+    let busy = peak(&daemon);
+    println!("a file of {large} bytes and 12 of 20 MB: idle {idle} MB, peak {busy} MB");
+    assert!(busy < 200, "{busy} MB");
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_transfers_hold_at_once_is_bounded_however_their_sources_send() {
+    let (mut world, _folder) = world().await;
+    world.set("transfer.memory", "\"32MiB\"");
+    let size = 30_000_000;
+    let file = |n: u64| SourceFile::new(&format!("{n}.wav"), recording(n, size + n));
+    let files: Vec<_> = (0..8)
+        .map(|n| match n % 4 {
+            0 => file(n).always(Quirk::Throttle(4_000_000)),
+            1 => file(n).always(Quirk::Framed(Framing::Chunked)),
+            _ => file(n),
+        })
+        .collect();
+    for (file, number) in files.iter().zip(0..) {
+        world.ready(&id(number), [file.clone()]).await;
+    }
+    let daemon = world.daemon().await;
+    for (file, number) in files.iter().zip(0..) {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived");
+        world.assert_holds(&key(&id(number), file.name()), file);
+    }
+    let busy = peak(&daemon);
+    println!("8 files of 30 MB at once in 32 MiB: peak {busy} MB");
+    assert!(busy < 110, "{busy} MB");
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}

@@ -1,0 +1,58 @@
+//! The page at `/`, as a browser gets it from a daemon that has things to tell.
+
+use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
+use crate::support::media;
+use crate::support::world::{Daemon, World, id};
+
+/// Looks until the page says all of this.
+async fn page_with(daemon: &Daemon, parts: &[&str]) -> String {
+    for _ in 0..600 {
+        let (code, page) = daemon.get("/").await;
+        assert_eq!(code, 200);
+        if parts.iter().all(|part| page.contains(part)) {
+            return page;
+        }
+    }
+    panic!("not all of {parts:?} in {}", daemon.get("/").await.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_shows_counts_pauses_transfers_and_failures_and_escapes_what_kore_says() {
+    let mut world = World::new().await;
+    world.set("poll.max_failures", "1").set("poll.fail_after", "\"0s\"");
+    let voice = media::speech(1, std::time::Duration::from_mins(1));
+    let slow = SourceFile::new("a<b>.wav", media::wav(media::WavShape::Plain, &voice)).always(Quirk::Throttle(100_000));
+    world.kore.session(&id(1), Timeline::new().finally(Answer::success([slow])));
+    world.kore.session(&id(2), Timeline::new().finally(Answer::error(404, "<script>alert(1)</script>")));
+    world.insert(&[&id(1), &id(2)]).await;
+    let daemon = world.daemon().await;
+    let page = page_with(&daemon, &["a&lt;b&gt;.wav", "not_found", "working"]).await;
+    assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
+    assert!(!page.contains("<script"), "{page}");
+    assert!(page.contains("Kore.ai may also have deleted it"), "what to do: {page}");
+    assert!(page.contains(" of 60&#8239;000") || page.contains(" of 60000"), "{page}");
+
+    world.kore.publish_scope(false);
+    world.insert(&[&id(3)]).await;
+    let page = page_with(&daemon, &["bot:default", "unauthorized", "Something is paused"]).await;
+    assert!(page.contains("Published"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_browser_is_told_to_load_and_run_nothing() {
+    let world = World::new().await;
+    world.create_queue();
+    let daemon = world.daemon().await;
+    let url = format!("http://{}/", daemon.address);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a plain client");
+    let response = client.get(url).send().await.expect("the daemon answers");
+    let header = |name: &str| response.headers()[name].to_str().expect("it is text").to_owned();
+    assert!(header("content-security-policy").starts_with("default-src 'none'; style-src 'unsafe-inline'"));
+    assert_eq!(header("content-type"), "text/html; charset=utf-8");
+    assert_eq!((header("x-content-type-options"), header("cache-control")), ("nosniff".into(), "no-store".into()));
+    let page = response.text().await.expect("it is text");
+    assert!(page.contains("Working. Nothing is paused."), "{page}");
+    for unwanted in ["<script", "src=", "@import", "url("] {
+        assert!(!page.contains(unwanted), "{unwanted}");
+    }
+}

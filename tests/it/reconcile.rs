@@ -1,0 +1,162 @@
+//! `reconcile`: drift is found, told, and sent back; what is whole is left alone.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::kore::{Answer, SourceFile, Timeline};
+use crate::support::media;
+use crate::support::s3::{Fault, Lie, Op, Times};
+use crate::support::world::{World, id};
+
+fn wav(seed: u64) -> Vec<u8> {
+    media::wav(media::WavShape::Plain, &media::speech(seed, Duration::from_secs(5)))
+}
+
+fn key(number: u32, name: &str) -> String {
+    format!("default/year=2024/month=03/day=05/{}/{name}", id(number))
+}
+
+/// A world in which these sessions are done, each with one recording.
+async fn done(numbers: std::ops::RangeInclusive<u32>) -> World {
+    let world = World::new().await;
+    let ids: Vec<String> = numbers.clone().map(id).collect();
+    for number in numbers {
+        let file = SourceFile::new("call.wav", wav(u64::from(number)));
+        world.kore.session(&id(number), Timeline::new().finally(Answer::success([file])));
+    }
+    world.insert(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    world
+}
+
+/// Exit code and document.
+fn reconcile(world: &World, arguments: &[&str]) -> (i32, Value) {
+    let all: Vec<&str> = ["reconcile", "--json"].iter().chain(arguments).copied().collect();
+    let output = world.run(&all);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let document = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code().unwrap_or(-1), document)
+}
+
+/// `session: what key` of everything that drifted.
+fn drift(document: &Value) -> Vec<String> {
+    let sessions = document["drift"].as_array().expect("a list").iter();
+    let told = sessions.flat_map(|session| {
+        let problems = session["problems"].as_array().expect("a list").iter();
+        problems.map(|problem| {
+            let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+            format!("{}: {} {}", text(&session["session_id"]), text(&problem["what"]), text(&problem["key"]))
+        })
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_holds_everything_is_said_to() {
+    let world = done(1..=3).await;
+    let (code, document) = reconcile(&world, &[]);
+    assert_eq!((code, drift(&document)), (0, vec![]));
+    assert_eq!((document["sessions"].as_u64(), document["objects"].as_u64()), (Some(3), Some(3)));
+    assert_eq!(document["finished"], true);
+    let reads = world.s3.count(Op::GetObject);
+    let (code, _) = reconcile(&world, &["--read-back"]);
+    assert_eq!((code, world.s3.count(Op::GetObject) - reads), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_different_or_without_its_sidecar_is_told_and_repaired() {
+    let world = done(1..=4).await;
+    world.s3.forget(&key(1, "call.wav"));
+    world.s3.forget(&key(2, "call.wav"));
+    world.s3.pre_put(&key(2, "call.wav"), wav(99), &[]).await;
+    world.s3.forget(&key(3, "session.json"));
+
+    let (code, document) = reconcile(&world, &[]);
+    assert_eq!(code, 3);
+    let expected = [
+        format!("{}: missing {}", id(1), key(1, "call.wav")),
+        format!("{}: different {}", id(2), key(2, "call.wav")),
+        format!("{}: sidecar_missing -", id(3)),
+    ];
+    assert_eq!(drift(&document), expected);
+    assert_eq!(document["repaired"], 0);
+    let text = world.run(&["reconcile"]);
+    let text = String::from_utf8_lossy(&text.stdout);
+    assert!(text.contains("3 drifted, 0 put back"), "{text}");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("done"), "nothing changes without --repair");
+
+    let (code, document) = reconcile(&world, &["--repair"]);
+    assert_eq!((code, &document["repaired"]), (3, &Value::from(3)));
+    assert_eq!(world.column(&id(4), "state").await.as_deref(), Some("done"));
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    assert_eq!(world.s3.body(&key(1, "call.wav")).unwrap(), wav(1));
+    assert_eq!(world.s3.body(&key(2, "call.wav")).unwrap(), wav(99), "what others put there is not overwritten");
+    assert!(world.s3.keys().iter().any(|key| key.contains(".conflict-")), "{:?}", world.s3.keys());
+    assert!(world.s3.body(&key(3, "session.json")).is_some());
+    assert_eq!(world.s3.deletes(), 0);
+    let (code, document) = reconcile(&world, &[]);
+    assert_eq!((code, drift(&document)), (0, vec![]), "what was repaired is whole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn since_after_and_only_done_rows_narrow_it() {
+    let world = done(1..=3).await;
+    world
+        .execute(&format!(
+            "UPDATE sessions SET finished_at = '2026-01-01T00:00:00.000Z' WHERE session_id = '{}'",
+            id(1)
+        ))
+        .await
+        .unwrap();
+    let sessions = |arguments: &[&str]| reconcile(&world, arguments).1["sessions"].as_u64();
+    assert_eq!(sessions(&["--since", "1h"]), Some(2));
+    assert_eq!(sessions(&["--since", "2025-12-31"]), Some(3));
+    assert_eq!(sessions(&["--since", "2026-01-02"]), Some(2));
+    assert_eq!(sessions(&["--after", &id(2)]), Some(1));
+    world.execute(&format!("UPDATE sessions SET state = 'pending' WHERE session_id = '{}'", id(2))).await.unwrap();
+    assert_eq!(sessions(&[]), Some(2));
+    assert_eq!(world.run(&["reconcile", "--since", "soon"]).status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_checksums_is_believed_by_tag_or_read_back() {
+    let world = done(1..=1).await;
+    world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::LieOnHead(Lie::NoChecksum));
+    assert_eq!(reconcile(&world, &[]).0, 0);
+    world.execute("UPDATE recordings SET etag = 'another'").await.unwrap();
+    let (code, document) = reconcile(&world, &[]);
+    assert_eq!((code, drift(&document).len()), (3, 1));
+    assert!(document.to_string().contains("--read-back tells"), "{document}");
+    assert_eq!(reconcile(&world, &["--read-back"]).0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_may_not_be_read_ends_it_with_the_permission() {
+    let world = done(1..=1).await;
+    world.s3.deny("s3:GetObject");
+    let output = world.run(&["reconcile"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("s3:GetObject"), "{text}");
+    assert!(world.run(&["reconcile", "--config", "/nowhere"]).status.code() != Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_whose_recordings_are_elsewhere_or_unlisted_are_told_apart() {
+    let world = done(1..=2).await;
+    world
+        .execute(&format!(
+            "UPDATE recordings SET bucket = 'older' WHERE session_id = '{}';
+         DELETE FROM recordings WHERE session_id = '{}'",
+            id(1),
+            id(2)
+        ))
+        .await
+        .unwrap();
+    let (code, document) = reconcile(&world, &[]);
+    assert_eq!((code, &document["elsewhere"]), (3, &Value::from(1)));
+    assert_eq!(drift(&document), [format!("{}: no_recordings -", id(2))]);
+}

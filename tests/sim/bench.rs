@@ -1,0 +1,50 @@
+//! What many runs share, because making it takes longer than a run: a queue on a memory disk, open, and a runtime.
+
+use std::path::{Path, PathBuf};
+
+use kore_archiver::metrics::Metrics;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::daemon::{BOTS, Opened};
+use crate::hand::Hand;
+use crate::stage::Stage;
+
+pub(crate) struct Bench {
+    pub(crate) runtime: Option<Runtime>,
+    pub(crate) file: PathBuf,
+    pub(crate) stage: Stage,
+    pub(crate) hand: Hand,
+    pub(crate) opened: Option<Opened>,
+    pub(crate) metrics: Metrics,
+    _folder: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let folder = folder.expect("a folder can be made");
+        let file = folder.path().join("queue.db");
+        let stage = Stage::default();
+        stage.reset(false);
+        let runtime = runtime();
+        let (opened, hand) = runtime.block_on(async {
+            let opened = Opened::open(&file, &stage).await;
+            (opened, Hand::open(&file).await)
+        });
+        let metrics = Metrics::new(BOTS.map(str::to_owned).iter()).expect("the constants make sense");
+        Self { runtime: Some(runtime), file, stage, hand, opened: Some(opened), metrics, _folder: folder }
+    }
+
+    /// The process ends between two instructions: whatever was handed to its writer and not yet taken up is gone.
+    pub(crate) fn kill(&mut self) {
+        drop(self.runtime.take());
+        drop(self.opened.take());
+        self.runtime = Some(runtime());
+    }
+}
+
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("the operating system has room for it")
+}

@@ -1,0 +1,60 @@
+//! What can go wrong, by FAULTS.md, and how often it does in one run.
+
+use crate::rng::Rng;
+
+macro_rules! faults {
+    ($($name:ident),* $(,)?) => {
+        /// One kind of trouble that a fake can make.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Fault { $($name),* }
+
+        impl Fault {
+            pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+faults! {
+    // Kore's API (V)
+    ServerError, RateLimit, Unauthorized, NotFound, Garbage, EmptyList, Regress, UnknownStatus, Denied, KoreRetrying,
+    ShortList,
+    // The download (D)
+    Expired, HostRefused, HostDown, Cut, UnmarkedEnd, UnmarkedCut, WrongLength, OddPage, EmptyBody,
+    // S3 (S)
+    StoreDown, AnswerLost, AccessDenied, BitFlip, SpuriousExists, UploadLost, HeadLies, ReadCut, ShortObject,
+    NoChecksums, CannotAbort,
+}
+
+/// How often each fault strikes, in thousandths of its chances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mix(Vec<u32>);
+
+/// From now and then to always: what never ends by itself is how an outage looks.
+const RATES: [u32; 6] = [30, 100, 100, 300, 600, 1000];
+
+impl Mix {
+    /// A random few of all faults; one run in twelve has none.
+    pub(crate) fn random(rng: &mut Rng) -> Self {
+        let mut rates = vec![0; Fault::ALL.len()];
+        let kinds = if rng.chance(80) { 0 } else { 1 + rng.index(7) };
+        for _ in 0..kinds {
+            let at = rng.index(rates.len());
+            rates[at] = *rng.pick(&RATES);
+        }
+        Self(rates)
+    }
+
+    pub(crate) fn rate(&self, fault: Fault) -> u32 {
+        self.0[fault as usize]
+    }
+
+    pub(crate) fn on(&self) -> impl Iterator<Item = (Fault, u32)> + '_ {
+        Fault::ALL.iter().map(|fault| (*fault, self.rate(*fault))).filter(|(_, rate)| *rate > 0)
+    }
+
+    pub(crate) fn without(&self, fault: Fault) -> Self {
+        let mut less = self.clone();
+        less.0[fault as usize] = 0;
+        less
+    }
+}

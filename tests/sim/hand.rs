@@ -1,0 +1,96 @@
+//! Other people's hands on the table: what enqueuers do with a `sqlite3` prompt, and what the checks read.
+//!
+//! The schema's defaults and its trigger take the time from SQLite, which knows the machine's clock alone. Here the
+//! hand sets those columns to the run's own time in the same transaction; nothing else about a row is done for it.
+
+use std::path::Path;
+
+use kore_archiver::clock::Timestamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
+
+#[derive(Debug)]
+pub(crate) struct Hand(SqliteConnection);
+
+/// A row as the checks see it: rowid, id, state, reason, failures.
+pub(crate) type Seen = (i64, String, String, Option<String>, i64);
+/// A recording: session, file name, key, bytes, SHA-256.
+pub(crate) type SeenRecording = (String, String, String, i64, String);
+
+/// What a row that goes around the CHECKs looks like.
+const WEIRD: [&str; 5] = [
+    "('../x%2F', 'default', NULL)",
+    "('weird-metadata', 'default', '[1]')",
+    "('weird-bot', X'00ff', NULL)",
+    "('stranger', 'nobody', NULL)",
+    "('', 'default', NULL)",
+];
+
+impl Hand {
+    pub(crate) async fn open(path: &Path) -> Self {
+        let options =
+            SqliteConnectOptions::new().filename(path).synchronous(SqliteSynchronous::Off).disable_statement_logging();
+        Self(options.connect().await.expect("the queue was made just now"))
+    }
+
+    /// Empties the queue for the next run.
+    pub(crate) async fn wipe(&mut self) {
+        self.run(
+            "BEGIN IMMEDIATE; DELETE FROM sessions; DELETE FROM recordings; DELETE FROM uploads; DELETE FROM pauses; \
+             DELETE FROM events; COMMIT",
+        )
+        .await;
+    }
+
+    /// `verb` is `INSERT OR IGNORE` or `INSERT OR REPLACE`.
+    pub(crate) async fn insert(&mut self, verb: &str, id: &str, bot: &str, now: Timestamp) {
+        self.run(&format!(
+            "{verb} INTO sessions (session_id, bot, priority, enqueued_at, next_poll_at, pending_since) \
+             VALUES ('{id}', '{bot}', {}, '{now}', '{now}', '{now}')",
+            id.len() % 2
+        ))
+        .await;
+    }
+
+    pub(crate) async fn requeue(&mut self, id: &str, now: Timestamp) {
+        self.run(&format!(
+            "BEGIN IMMEDIATE; UPDATE sessions SET state = 'pending' WHERE session_id = '{id}'; \
+             UPDATE sessions SET next_poll_at = '{now}', pending_since = '{now}' WHERE session_id = '{id}'; COMMIT"
+        ))
+        .await;
+    }
+
+    pub(crate) async fn delete(&mut self, id: &str) {
+        self.run(&format!("DELETE FROM sessions WHERE session_id = '{id}'")).await;
+    }
+
+    pub(crate) async fn insert_weird(&mut self, which: u8) {
+        let values = WEIRD[usize::from(which) % WEIRD.len()];
+        self.run(&format!(
+            "PRAGMA ignore_check_constraints = ON; INSERT OR IGNORE INTO sessions (session_id, bot, metadata) \
+             VALUES {values}; PRAGMA ignore_check_constraints = OFF"
+        ))
+        .await;
+    }
+
+    pub(crate) async fn rows(&mut self) -> Vec<Seen> {
+        sqlx::query_as(
+            "SELECT rowid, CAST(session_id AS TEXT), state, reason, CAST(failures AS INTEGER) FROM sessions ORDER BY rowid",
+        )
+        .fetch_all(&mut self.0)
+        .await
+        .expect("the table can be read")
+    }
+
+    pub(crate) async fn recordings(&mut self) -> Vec<SeenRecording> {
+        sqlx::query_as("SELECT session_id, file_name, key, bytes, sha256 FROM recordings ORDER BY key")
+            .fetch_all(&mut self.0)
+            .await
+            .expect("the table can be read")
+    }
+
+    async fn run(&mut self, sql: &str) {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0).await;
+        done.expect("nobody holds the queue's lock for long, and the statement is right");
+    }
+}

@@ -1,0 +1,108 @@
+//! What a seed means: sessions, faults, and a list of operations, all made before the run begins.
+//!
+//! A run draws its chances from the seed as it goes, so a shorter list of the same seed is another run, but as
+//! replayable as the first: that is how a failing one is made smaller.
+
+use crate::fault::Mix;
+use crate::rng::Rng;
+use crate::script::Script;
+
+/// One thing that happens, beside what the daemon does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// A session is inserted, or inserted again.
+    Insert(usize),
+    /// `INSERT OR REPLACE`
+    Replace(usize),
+    /// `UPDATE sessions SET state = 'pending'`
+    Requeue(usize),
+    Delete(usize),
+    /// A row that goes around the CHECKs, or of a bot that nobody knows.
+    Weird(u8),
+    /// The daemon claims what is due.
+    Look,
+    /// That many calls are let through.
+    Steps(u8),
+    /// Seconds pass.
+    Advance(u32),
+    /// The wall clock is set, by so many seconds.
+    Jump(i32),
+    /// The process ends; everything that it handed over is written.
+    Die,
+    /// The process ends after one more step, and what that step handed over is lost.
+    DieMidWrite,
+    /// Another process takes the queue over while this one goes on, without knowing.
+    TakeOver,
+    /// Somebody else's object stands under the key of a session's first file.
+    ForeignObject(usize),
+    /// Somebody else's upload, elsewhere.
+    ForeignUpload,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) scripts: Vec<Script>,
+    pub(crate) mix: Mix,
+    pub(crate) ops: Vec<Op>,
+    /// Bytes of a part: small, so that small files have several.
+    pub(crate) part_size: u64,
+}
+
+impl Plan {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let sessions = 1 + rng.index(4);
+        let scripts: Vec<Script> = (0..sessions).map(|number| Script::random(&mut rng, number)).collect();
+        let mix = Mix::random(&mut rng);
+        let part_size = *rng.pick(&[128, 200, 512, 4096]);
+        let mut ops: Vec<Op> = (0..sessions).map(Op::Insert).collect();
+        let reopens = rng.chance(80);
+        for _ in 0..4 + rng.index(24) {
+            ops.push(random(&mut rng, sessions, reopens));
+        }
+        // Most rows come first; some while others are being worked on.
+        for _ in 0..sessions / 2 {
+            let (one, other) = (rng.index(ops.len()), rng.index(ops.len()));
+            ops.swap(one, other);
+        }
+        Self { seed, scripts, mix, ops, part_size }
+    }
+
+    /// Where the run's own chances begin.
+    pub(crate) fn run_seed(&self) -> u64 {
+        self.seed ^ 0x5851_f42d_4c95_7f2d
+    }
+
+    pub(crate) fn without_op(&self, at: usize) -> Self {
+        let mut less = self.clone();
+        less.ops.remove(at);
+        less
+    }
+}
+
+fn random(rng: &mut Rng, sessions: usize, reopens: bool) -> Op {
+    let one = rng.index(sessions);
+    match rng.below(100) {
+        0..30 => Op::Look,
+        30..66 => Op::Steps(1 + u8::try_from(rng.below(12)).expect("it is small")),
+        66..80 => Op::Advance(seconds(rng)),
+        80..84 => Op::Requeue(one),
+        84..86 => Op::Replace(one),
+        86..88 => Op::Delete(one),
+        88..90 => Op::Insert(one),
+        90 => Op::Weird(u8::try_from(rng.below(5)).expect("it is small")),
+        91 => Op::Jump([-7200, -60, 60, 3600][rng.index(4)]),
+        92..95 => Op::Die,
+        95 => Op::ForeignObject(one),
+        96 => Op::ForeignUpload,
+        97 | 98 if reopens => Op::DieMidWrite,
+        99 if reopens => Op::TakeOver,
+        _ => Op::Look,
+    }
+}
+
+fn seconds(rng: &mut Rng) -> u32 {
+    let most = *rng.pick(&[5, 60, 900, 7200]);
+    1 + u32::try_from(rng.below(most)).expect("it is small")
+}

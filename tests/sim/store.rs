@@ -1,0 +1,195 @@
+//! S3, strict: conditional writes, multipart uploads, checksums over whole objects; and every mood of FAULTS S.
+//!
+//! A call is applied at once when it is let through; its answer may come later, or never. What an archive must not do
+//! (send other bytes than it says, complete with parts that it did not send) is refused and noted.
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use kore_archiver::archive::store::{
+    Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId,
+};
+use kore_archiver::key::ObjectKey;
+use kore_archiver::receipt::{Checksums, Crc64Nvme, Receipt};
+use kore_archiver::transfer::Segments;
+
+use crate::bucket::{Upload, etag};
+use crate::fault::Fault;
+use crate::world::World;
+
+#[derive(Debug)]
+pub(crate) struct SimStore(pub(crate) World);
+
+fn down() -> StoreError {
+    StoreError::Unavailable("503 SlowDown, says the simulation".into())
+}
+
+impl SimStore {
+    /// A call that changes nothing when it fails.
+    async fn arrive(&self, name: &'static str) -> Result<(), StoreError> {
+        self.0.stage.call(name).await;
+        if self.0.strikes(Fault::StoreDown) {
+            return Err(down());
+        }
+        if self.0.strikes(Fault::AccessDenied) {
+            return Err(StoreError::Setup { reason: "access_denied", message: "s3:PutObject is missing".into() });
+        }
+        Ok(())
+    }
+
+    /// What was applied is answered, unless the answer is lost.
+    async fn answered<T>(&self, name: &'static str, value: T) -> Result<T, StoreError> {
+        self.0.answer(name).await;
+        if self.0.strikes(Fault::AnswerLost) { Err(down()) } else { Ok(value) }
+    }
+
+    fn check_whole(&self, key: &ObjectKey, body: &[u8], receipt: &Receipt) -> Result<(), StoreError> {
+        let sums = Checksums::of([body]);
+        if (sums.bytes, sums.crc64nvme) == (receipt.bytes, receipt.crc64nvme) {
+            return Ok(());
+        }
+        self.0.violation(format!("{key}: other bytes were sent than the checksum says"));
+        Err(StoreError::Corrupted("BadDigest".into()))
+    }
+
+    /// Makes an object of these bytes, unless the key is taken.
+    fn create(&self, key: &ObjectKey, body: Bytes) -> Result<Stored, StoreError> {
+        let short = self.0.strikes(Fault::ShortObject);
+        let mut state = self.0.lock();
+        if state.bucket.objects.contains_key(key.as_str()) {
+            return Err(StoreError::Exists("412".into()));
+        }
+        let kept = if short { body.slice(..body.len() / 2) } else { body };
+        Ok(state.bucket.store(key.as_str(), kept))
+    }
+}
+
+#[async_trait]
+impl ObjectStore for SimStore {
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectHead>, StoreError> {
+        self.arrive("head").await?;
+        let mut head = self.0.lock().bucket.head(key.as_str());
+        if let Some(head) = &mut head
+            && self.0.strikes(Fault::HeadLies)
+        {
+            if self.0.lock().rng.chance(500) {
+                head.bytes /= 2;
+            } else {
+                head.crc64nvme = head.crc64nvme.map(|crc| Crc64Nvme(crc.0 ^ 1));
+            }
+        }
+        self.0.answer("head: answer").await;
+        Ok(head)
+    }
+
+    async fn read(&self, key: &ObjectKey) -> Result<ObjectBody, StoreError> {
+        self.arrive("read").await?;
+        let body = self.0.lock().bucket.objects.get(key.as_str()).cloned().ok_or_else(down)?;
+        let mut chunks: Vec<Result<Bytes, StoreError>> = vec![Ok(body.slice(..body.len() / 2))];
+        chunks.push(if self.0.strikes(Fault::ReadCut) { Err(down()) } else { Ok(body.slice(body.len() / 2..)) });
+        Ok(Box::pin(stream::iter(chunks)))
+    }
+
+    async fn put(&self, key: &ObjectKey, _: &Label, body: Segments, receipt: &Receipt) -> Result<Stored, StoreError> {
+        self.arrive("put").await?;
+        let body = gathered(&body);
+        self.check_whole(key, &body, receipt)?;
+        if self.0.strikes(Fault::BitFlip) {
+            return Err(StoreError::Corrupted("BadDigest".into()));
+        }
+        if self.0.strikes(Fault::SpuriousExists) {
+            return Err(StoreError::Exists("409 ConditionalRequestConflict".into()));
+        }
+        let stored = self.create(key, body)?;
+        self.answered("put: answer", stored).await
+    }
+
+    async fn create_upload(&self, key: &ObjectKey, _: &Label) -> Result<UploadId, StoreError> {
+        self.arrive("create").await?;
+        let upload = self.0.lock().bucket.begin(key.as_str());
+        self.answered("create: answer", UploadId(upload)).await
+    }
+
+    async fn put_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Segments,
+        checksums: &Checksums,
+    ) -> Result<Part, StoreError> {
+        self.arrive("part").await?;
+        let body = gathered(&body);
+        if Checksums::of([&body[..]]) != *checksums {
+            self.0.violation(format!("{key}: part {number} is not what its checksum says"));
+        }
+        if self.0.strikes(Fault::BitFlip) {
+            return Err(StoreError::Corrupted("BadDigest".into()));
+        }
+        if self.0.strikes(Fault::UploadLost) {
+            self.0.lock().bucket.uploads.remove(&upload.0);
+        }
+        let part = Part { number, etag: etag(&body), checksums: *checksums };
+        self.with_upload(key, upload, |upload| drop(upload.parts.insert(number, body)))?;
+        self.answered("part: answer", part).await
+    }
+
+    async fn complete(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[Part],
+        whole: &Receipt,
+    ) -> Result<Stored, StoreError> {
+        self.arrive("complete").await?;
+        if self.0.strikes(Fault::UploadLost) {
+            self.0.lock().bucket.uploads.remove(&upload.0);
+        }
+        let mut body = BytesMut::new();
+        self.with_upload(key, upload, |open| {
+            for part in parts {
+                let sent = open.parts.get(&part.number).filter(|sent| etag(sent) == part.etag);
+                body.extend_from_slice(sent.map_or(&[], |sent| &sent[..]));
+            }
+        })?;
+        self.check_whole(key, &body, whole)?;
+        if self.0.strikes(Fault::SpuriousExists) {
+            return Err(StoreError::Exists("409 ConditionalRequestConflict".into()));
+        }
+        let stored = self.create(key, body.freeze())?;
+        self.0.lock().bucket.uploads.remove(&upload.0);
+        self.answered("complete: answer", stored).await
+    }
+
+    async fn abort(&self, _: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
+        self.arrive("abort").await?;
+        if self.0.strikes(Fault::CannotAbort) {
+            return Err(StoreError::Setup { reason: "access_denied", message: "s3:AbortMultipartUpload".into() });
+        }
+        self.0.lock().bucket.uploads.remove(&upload.0);
+        self.answered("abort: answer", ()).await
+    }
+
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<OpenUpload>, StoreError> {
+        self.arrive("list").await?;
+        let state = self.0.lock();
+        let on_key = state.bucket.uploads.iter().filter(|(_, upload)| upload.key == key.as_str());
+        Ok(on_key.map(|(name, _)| OpenUpload { upload: UploadId(name.clone()), initiated: None }).collect())
+    }
+}
+
+impl SimStore {
+    fn with_upload(&self, key: &ObjectKey, name: &UploadId, work: impl FnOnce(&mut Upload)) -> Result<(), StoreError> {
+        let mut state = self.0.lock();
+        let upload = state.bucket.uploads.get_mut(&name.0).filter(|upload| upload.key == key.as_str());
+        let upload = upload.ok_or_else(|| StoreError::UploadLost("NoSuchUpload".into()))?;
+        work(upload);
+        Ok(())
+    }
+}
+
+fn gathered(body: &Segments) -> Bytes {
+    let mut whole = BytesMut::new();
+    body.iter().for_each(|segment| whole.extend_from_slice(segment));
+    whole.freeze()
+}
