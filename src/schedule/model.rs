@@ -33,10 +33,12 @@ const CERTAIN: f64 = 0.995;
 /// A call's length is known to within 5 %, at best.
 const CALL_BLUR: f64 = 1.05;
 /// How fast old surprises are forgotten, and how many standard deviations are a change of Kore's ways.
-const SURPRISE_KEEP: f64 = 0.96;
-const SURPRISED: f64 = 3.2;
+const SURPRISE_FADES: f64 = 0.04;
+const SURPRISED: f64 = 3.0;
+/// A belief is never as certain as it looks.
+const LEAST_VARIANCE: f64 = 0.02;
 /// What is kept of everything seen when Kore has changed.
-const AFTER_CHANGE: f64 = 0.4;
+const AFTER_CHANGE: f64 = 0.2;
 
 /// A moment at which the call may have ended, and the weight of that.
 pub(super) type End = (f64, f64);
@@ -222,11 +224,12 @@ impl Model {
 
     fn be_surprised(&mut self, is_ready: bool, chance: f64) {
         let (sum, variance) = self.surprise;
-        let seen = f64::from(u8::from(is_ready));
-        self.surprise = (
-            sum * SURPRISE_KEEP + seen - chance,
-            variance * SURPRISE_KEEP * SURPRISE_KEEP + (chance * (1.0 - chance)).max(0.02),
-        );
+        let miss = f64::from(u8::from(is_ready)) - chance;
+        let spread = chance * (1.0 - chance);
+        // An answer that everybody knew beforehand neither surprises nor makes a surprise forgotten.
+        let tells = (4.0 * spread).max(miss * miss);
+        let keep = 1.0 - SURPRISE_FADES * tells;
+        self.surprise = (sum * keep + miss, variance * keep * keep + spread.max(LEAST_VARIANCE * tells));
         if self.surprise().abs() > SURPRISED {
             self.surprise = (0.0, 0.0);
             self.delay.learn(&Lesson::default().delay, AFTER_CHANGE);
@@ -267,8 +270,8 @@ impl Model {
     pub fn to_text(&self) -> String {
         let kept = Kept {
             version: VERSION,
-            delay: self.delay.seen().to_vec(),
-            call: self.call.seen().to_vec(),
+            delay: rounded(self.delay.seen()),
+            call: rounded(self.call.seen()),
             trust: self.trust,
             sessions: self.sessions,
             surprise: self.surprise,
@@ -290,6 +293,11 @@ impl Model {
             && (0.0..1e6).contains(&kept.surprise.1);
         sound.then_some(Self { trust: kept.trust, sessions: kept.sessions, surprise: kept.surprise, ..model })
     }
+}
+
+/// Less than a millionth of a session is nothing.
+fn rounded(weights: &[f64]) -> Vec<f64> {
+    weights.iter().map(|weight| (weight * 1e6).round() / 1e6).collect()
 }
 
 /// Of all of them.

@@ -31,6 +31,7 @@ mod restarts;
 mod rows;
 mod s3_adapter;
 mod s3_refusals;
+mod schedule;
 mod sidecar_schema;
 mod sidecars;
 mod statuses;

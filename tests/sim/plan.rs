@@ -84,7 +84,6 @@ impl Plan {
 fn random(rng: &mut Rng, sessions: usize, reopens: bool) -> Op {
     let one = rng.index(sessions);
     match rng.below(100) {
-        0..30 => Op::Look,
         30..66 => Op::Steps(1 + u8::try_from(rng.below(12)).expect("it is small")),
         66..80 => Op::Advance(seconds(rng)),
         80..84 => Op::Requeue(one),
@@ -98,6 +97,7 @@ fn random(rng: &mut Rng, sessions: usize, reopens: bool) -> Op {
         96 => Op::ForeignUpload,
         97 | 98 if reopens => Op::DieMidWrite,
         99 if reopens => Op::TakeOver,
+        // The first thirty, and the last where nothing is reopened.
         _ => Op::Look,
     }
 }

@@ -241,7 +241,9 @@ impl Run<'_> {
             next = Some(Duration::ZERO);
         }
         let started = !rows.is_empty();
-        rows.into_iter().for_each(|row| self.start(row));
+        for row in rows {
+            self.start(row);
+        }
         self.settle().await;
         if started { Some(Duration::ZERO) } else { next }
     }

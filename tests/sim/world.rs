@@ -66,7 +66,7 @@ impl World {
     pub(crate) fn new(stage: Stage, seed: u64, mix: Mix, scripts: &[Script]) -> Self {
         let kore = scripts.iter().map(|script| (script.id.clone(), Told::new(script.clone()))).collect();
         let has_checksums = mix.rate(Fault::NoChecksums) == 0;
-        let state = State {
+        let inside = State {
             rng: Rng::new(seed),
             mix,
             healed: false,
@@ -76,7 +76,7 @@ impl World {
             bucket: Bucket::new(has_checksums),
             lists: BTreeMap::new(),
         };
-        Self { stage, state: Arc::new(Mutex::new(state)) }
+        Self { stage, state: Arc::new(Mutex::new(inside)) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
