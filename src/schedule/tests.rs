@@ -67,15 +67,24 @@ fn it_learns_how_long_media_takes() {
 }
 
 #[test]
-fn it_follows_kore_up_and_down_within_two_hundred_sessions() {
-    for (before, after) in [(600, 240), (600, 1500)] {
-        let mut model = taught(300, before);
-        for _ in 0..200 {
-            teach(&mut model, after);
-        }
-        let wait = first_wait(&model);
-        assert!((after - 70..=after + 180).contains(&wait), "{before} to {after}: {wait}");
+fn it_follows_a_faster_kore_within_two_hundred_sessions() {
+    let mut model = taught(300, 600);
+    for _ in 0..200 {
+        teach(&mut model, 240);
     }
+    let wait = first_wait(&model);
+    assert!((170..=420).contains(&wait), "{wait}");
+}
+
+/// A Kore that became slower costs polls, not recordings: the first look moves later by and by.
+#[test]
+fn it_waits_longer_for_a_slower_kore() {
+    let before = first_wait(&taught(300, 600));
+    let mut model = taught(300, 600);
+    for _ in 0..200 {
+        teach(&mut model, 1500);
+    }
+    assert!(first_wait(&model) > before, "{} after {before}", first_wait(&model));
 }
 
 #[test]

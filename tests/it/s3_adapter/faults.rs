@@ -75,7 +75,12 @@ async fn all(times: Times) -> Vec<(Op, Fault, Result<(), StoreError>)> {
 #[tokio::test]
 async fn what_passes_is_waited_out_inside_the_call() {
     for (op, fault, outcome) in all(Times::Next(1)).await {
-        assert!(outcome.is_ok(), "{fault:?} once on {op:?}: {outcome:?}");
+        // A second create would leave the upload of the first, if that was applied, without anybody who knows its name.
+        if op == Op::CreateUpload {
+            assert_eq!(kind(outcome), "unavailable", "{fault:?} once on {op:?}");
+        } else {
+            assert!(outcome.is_ok(), "{fault:?} once on {op:?}: {outcome:?}");
+        }
     }
 }
 
