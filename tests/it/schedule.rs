@@ -2,6 +2,7 @@
 //! this machine. `cargo bench --bench schedule` has the large ones.
 
 #![allow(dead_code, reason = "the benchmark, whose modules these are, uses more of them")]
+#![allow(unreachable_pub, reason = "`pub` marks what the benchmark may use; a test exports nothing")]
 
 #[path = "../bench/schedule/policy.rs"]
 mod policy;
