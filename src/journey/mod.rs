@@ -1,6 +1,6 @@
 //! ONE session: ask, decide, copy, prove, record.
 //!
-//! A journey is one attempt at one row. It observes through the edges (vendor, archive), lets [`decide`] choose,
+//! A journey is one attempt at one row. It observes through the edges (vendor, archive), lets `decide` choose,
 //! and ends in one [`Write`] for the queue, or in none: then the row is given back as it was, because the daemon is
 //! stopping or a pause began meanwhile. Each step may run twice; a crash between any two of them costs a repetition.
 //!

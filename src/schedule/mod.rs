@@ -4,7 +4,7 @@
 //! to call. So each bot has a [`Model`]: how long calls last, how long media takes after them, and whether rows come as
 //! calls end, each a histogram that fades, learned from what polls bracket. From it and from what is [`Known`] of one
 //! session follows the chance that its media is ready by any moment; the next poll is the first of a plan of polls that
-//! costs least, lateness and polls together. A poll is worth [`PRICE`] seconds of lateness while the account's budget
+//! costs least, lateness and polls together. A poll is worth `PRICE` seconds of lateness while the account's budget
 //! is at ease; [`Pressure`] raises that where it gets tight, until demand fits the budget.
 //!
 //! Its source: "Optimum checking procedures" (Barlow, Hunter, Proschan 1963) for the plan, Turnbull's estimator for
@@ -14,7 +14,7 @@
 //! - **Nothing learned yet** (under [`FEW`] sessions): a wait is at most twice what the plain backoff says, and no row is
 //!   put off before its first poll unless its call's end is known.
 //! - **Kore changes.** Answers that come unexpected make it forget, and media that is ready sooner than expected, which
-//!   polls that succeed cannot tell by themselves, is found by a few early polls ([`PROBES`]): more, when it seems so.
+//!   polls that succeed cannot tell by themselves, is found by a few early polls (`PROBES`): more, when it seems so.
 //! - **A session like no other** (older than anything seen, or answers that contradict each other): no opinion, and
 //!   the plain backoff decides. A row whose media must long be there is asked about at once.
 //! - **A wrong model** can only be late: each wait has a longest, by settings ([`Bounds`]).
