@@ -96,9 +96,9 @@ fn code(error: &anyhow::Error) -> u8 {
         return 78;
     }
     match error.downcast_ref::<QueueError>() {
-        Some(QueueError::NotUsable { .. } | QueueError::Io(_)) => 74,
+        Some(QueueError::NotUsable { .. } | QueueError::Io(_) | QueueError::Full(_)) => 74,
         Some(QueueError::Held { .. }) => 75,
-        Some(QueueError::Busy(_) | QueueError::Full(_) | QueueError::Refused(_)) | None => 1,
+        Some(QueueError::Busy(_) | QueueError::Refused(_)) | None => 1,
     }
 }
 

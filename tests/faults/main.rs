@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! cargo test --test faults                                  the short form of everything, about two minutes
-//! cargo test --release --test faults -- kill --trials 10000 the long form of one
+//! cargo test --release --test faults -- kill --trials 10000 --lanes 6     the long form of one, six worlds at once
 //! cargo test --test faults -- --list                        what there is
 //! ```
 //!
 //! Every scenario prints its figures as `N trials: …`. What the machine does not allow (no root, no strace) is printed
-//! as SKIPPED with the reason, and with `--must-run` it fails. A failure keeps the folder with queue and log, and the
-//! seed is printed: `--seed` repeats the same draws, though not the same scheduling.
+//! as SKIPPED with the reason, and with `--must-run` it fails. A failure keeps the folder with queue and log, and names
+//! the seed: `--seed` repeats the same draws, though not the same scheduling.
 //!
 //! What holds after every trial is [`scene::Scene::prove`]: every row is there and done, nothing was charged, each
 //! object equals its source, nothing was written twice, overwritten or deleted, no upload is left.
@@ -68,6 +68,13 @@ const SCENARIOS: &[Scenario] = &[
         short: 1,
         is_patient: true,
         run: |plan| Box::pin(for_ever::run(plan)),
+    },
+    Scenario {
+        name: "io-errors-from-on",
+        about: "the Nth write, flush, send, connect of a copy fails, and every later one",
+        short: 1,
+        is_patient: true,
+        run: |plan| Box::pin(positions::io_errors_from_on(plan)),
     },
     Scenario {
         name: "disk-full",

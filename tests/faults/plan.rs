@@ -6,7 +6,7 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, join_all};
 
 /// A scenario and how to run it.
 pub struct Scenario {
@@ -24,6 +24,36 @@ pub struct Scenario {
 pub struct Plan {
     pub trials: u32,
     pub seed: u64,
+    /// How many worlds at once, where a scenario knows how.
+    pub lanes: u32,
+}
+
+impl Plan {
+    /// The trials shared out among the lanes, each share under a seed of its own.
+    pub fn shares(self) -> impl Iterator<Item = Self> {
+        let lanes = self.lanes.clamp(1, self.trials.max(1));
+        (0..lanes).map(move |number| Self {
+            trials: self.trials / lanes + u32::from(number < self.trials % lanes),
+            seed: self.seed.wrapping_add(number.into()),
+            lanes: 1,
+        })
+    }
+}
+
+/// Runs each on a thread and a runtime of its own; what they come to is in their order.
+pub async fn side_by_side<T, L>(lanes: impl IntoIterator<Item = L>) -> Vec<T>
+where
+    T: Send + 'static,
+    L: AsyncFnOnce() -> T + Send + 'static,
+{
+    let started: Vec<_> = lanes.into_iter().map(|lane| tokio::task::spawn_blocking(move || run_here(lane()))).collect();
+    let ended = started.into_iter().map(async |lane| lane.await.expect("a lane's panic has told what it was"));
+    join_all(ended).await
+}
+
+/// Runs this on a runtime of its own.
+fn run_here<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().expect("the machine has threads").block_on(work)
 }
 
 /// What came of it; a failure is a panic.
@@ -51,11 +81,13 @@ pub enum End {
 
 impl Running {
     pub fn start(scenario: &'static Scenario, choice: &Choice) -> Self {
-        let plan = Plan { trials: choice.trials.unwrap_or(scenario.short), seed: choice.seed };
+        let trials = choice.trials.unwrap_or(scenario.short);
+        let plan = Plan { trials, seed: choice.seed, lanes: choice.lanes };
         println!("{}: {}, seed {}", scenario.name, scenario.about, plan.seed);
         let run = move || {
-            let runtime = tokio::runtime::Runtime::new().expect("the machine has threads");
-            runtime.block_on((scenario.run)(plan))
+            // Made here: it cannot be sent.
+            let scenario = (scenario.run)(plan);
+            run_here(scenario)
         };
         Self { scenario, watch: Watch::start(), thread: std::thread::spawn(run) }
     }
@@ -92,25 +124,27 @@ pub struct Choice {
     pub must_run: bool,
     pub trials: Option<u32>,
     pub seed: u64,
+    pub lanes: u32,
 }
 
 impl Choice {
     /// Reads the arguments.
     pub fn of(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut choice = Self { seed: rand::random::<u32>().into(), ..Self::default() };
+        let mut choice = Self { seed: rand::random::<u32>().into(), lanes: 1, ..Self::default() };
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let mut number = || {
                 let text = arguments.next().unwrap_or_default();
-                text.parse::<u64>().map_err(|_| format!("{argument} takes a number, not {text:?}"))
+                text.parse::<u32>().map_err(|_| format!("{argument} takes a number, not {text:?}"))
             };
             match argument.as_str() {
                 "--list" => choice.list = true,
                 "--exact" => choice.exact = true,
                 "--ignored" => choice.ignored = true,
                 "--must-run" => choice.must_run = true,
-                "--trials" => choice.trials = Some(u32::try_from(number()?).map_err(|error| error.to_string())?),
-                "--seed" => choice.seed = number()?,
+                "--trials" => choice.trials = Some(number()?),
+                "--seed" => choice.seed = number()?.into(),
+                "--lanes" => choice.lanes = number()?,
                 "--format" | "--test-threads" | "--skip" | "--color" | "-Z" => drop(arguments.next()),
                 flag if flag.starts_with('-') => {}
                 name => choice.names.push(name.to_owned()),

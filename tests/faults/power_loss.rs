@@ -15,7 +15,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use sqlx::Connection as _;
 
 use super::mount::{Mount, make_image};
-use super::plan::{Outcome, Plan, Watch, nap};
+use super::plan::{Outcome, Plan, Watch, nap, side_by_side};
 use super::process::has;
 use super::scene::{Kind, Scene};
 
@@ -35,33 +35,39 @@ struct Tally {
     unfinished: usize,
 }
 
+/// What a disk is formatted with, and how large it is.
+#[derive(Clone, Copy)]
+struct Disk {
+    mkfs: &'static [&'static str],
+    mib: u64,
+}
+
 pub async fn ext4(plan: Plan) -> Outcome {
-    run(plan, &["mkfs.ext4", "-q", "-F"], IMAGE_MIB).await
+    run(plan, Disk { mkfs: &["mkfs.ext4", "-q", "-F"], mib: IMAGE_MIB }).await
 }
 
 pub async fn xfs(plan: Plan) -> Outcome {
-    run(plan, &["mkfs.xfs", "-q", "-f"], XFS_IMAGE_MIB).await
+    run(plan, Disk { mkfs: &["mkfs.xfs", "-q", "-f"], mib: XFS_IMAGE_MIB }).await
 }
 
-async fn run(plan: Plan, mkfs: &[&str], mib: u64) -> Outcome {
-    for program in [mkfs[0], "xfs_io"] {
+async fn run(plan: Plan, disk: Disk) -> Outcome {
+    for program in [disk.mkfs[0], "xfs_io"] {
         if !has(program) {
             return Outcome::Skipped(format!("{program} is not installed"));
         }
     }
-    let mut draw = StdRng::seed_from_u64(plan.seed);
-    let mut tally = Tally::default();
     let watch = Watch::start();
-    while tally.cuts < plan.trials {
-        let cuts = TRIALS_A_SCENE.min(plan.trials - tally.cuts);
-        if let Err(why) = scene(&mut draw, cuts, mkfs, mib, &mut tally).await {
-            return Outcome::Skipped(why);
-        }
-        if tally.cuts < plan.trials {
-            println!("power-loss, {}: {} of {} so far, {}", mkfs[0], tally.cuts, plan.trials, watch.read());
-        }
+    let mut all = Tally::default();
+    for lane in side_by_side(plan.shares().map(|share| async move || lane(share, disk).await)).await {
+        let lane = match lane {
+            Ok(lane) => lane,
+            Err(why) => return Outcome::Skipped(why),
+        };
+        all.cuts += lane.cuts;
+        all.acknowledged += lane.acknowledged;
+        all.unfinished += lane.unfinished;
     }
-    let Tally { cuts, acknowledged, unfinished } = tally;
+    let Tally { cuts, acknowledged, unfinished } = all;
     Outcome::Held(format!(
         "{cuts} trials: {acknowledged} rows acknowledged as done before a cut, {unfinished} still in work; 0 acknowledged \
          rows lost, 0 falsely done, 0 written twice; {:.2} s a trial",
@@ -70,11 +76,27 @@ async fn run(plan: Plan, mkfs: &[&str], mib: u64) -> Outcome {
 }
 
 /// `Err`: why it cannot be tried here.
-async fn scene(draw: &mut StdRng, cuts: u32, mkfs: &[&str], mib: u64, tally: &mut Tally) -> Result<(), String> {
+async fn lane(plan: Plan, disk: Disk) -> Result<Tally, String> {
+    let mut draw = StdRng::seed_from_u64(plan.seed);
+    let mut tally = Tally::default();
+    let watch = Watch::start();
+    while tally.cuts < plan.trials {
+        let cuts = TRIALS_A_SCENE.min(plan.trials - tally.cuts);
+        scene(&mut draw, cuts, disk, &mut tally).await?;
+        if tally.cuts < plan.trials {
+            let (done, all) = (tally.cuts, plan.trials);
+            println!("power loss, {}, seed {}: {done} of {all} so far, {}", disk.mkfs[0], plan.seed, watch.read());
+        }
+    }
+    Ok(tally)
+}
+
+/// `Err`: why it cannot be tried here.
+async fn scene(draw: &mut StdRng, cuts: u32, disk: Disk, tally: &mut Tally) -> Result<(), String> {
     let images = tempfile::tempdir().map_err(|error| error.to_string())?;
     let image = images.path().join("disk");
-    make_image(&image, mkfs, mib)?;
-    let (mut scene, mut disk) = Scene::on(|at| Mount::image(at, &image)).await?;
+    make_image(&image, disk.mkfs, disk.mib)?;
+    let (mut scene, mut mount) = Scene::on(|at| Mount::image(at, &image)).await?;
     for _ in 0..cuts {
         scene.insert(&ROWS_A_TRIAL).await;
         let daemon = scene.start_ready().await;
@@ -87,20 +109,20 @@ async fn scene(draw: &mut StdRng, cuts: u32, mkfs: &[&str], mib: u64, tally: &mu
             scene.look_through(&mut reader).await;
         }
         nap(Duration::from_micros(draw.random_range(0..10_000))).await;
-        disk.cut()?;
+        mount.cut()?;
         tally.cuts += 1;
         daemon.kill();
         // On a file system that is gone; whether that works is of no interest.
         let _ = reader.close().await;
         tally.acknowledged += scene.acknowledged() - before;
         let at = scene.disk();
-        drop(disk);
-        disk = Mount::image(&at, &image)?;
+        drop(mount);
+        mount = Mount::image(&at, &image)?;
         scene.look().await;
         tally.unfinished += scene.insert_again().await;
     }
     scene.settle().await;
     scene.prove().await;
-    drop(disk);
+    drop(mount);
     Ok(())
 }

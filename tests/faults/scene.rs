@@ -141,10 +141,15 @@ impl Scene {
         let mut daemon = self.start();
         let ready = async || {
             assert_eq!(daemon.has_ended(), None, "{}", self.log_end());
-            self.world.log()[said..].contains("\"message\":\"ready\"").then_some(())
+            self.says_ready(said).then_some(())
         };
         within(PATIENCE, ready).await.expect("the daemon becomes ready");
         daemon
+    }
+
+    /// Whether a daemon has said that it is ready, in the log from this byte on.
+    pub fn says_ready(&self, from: usize) -> bool {
+        self.world.log()[from..].contains("\"message\":\"ready\"")
     }
 
     /// How many rows are not done.
