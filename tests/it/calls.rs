@@ -40,11 +40,26 @@ impl Often {
         }
     }
 
-    fn requests(self) -> u32 {
+    /// How many requests must have met it by the end.
+    fn at_least(self) -> usize {
+        if self == Self::Thrice { 3 } else { 1 }
+    }
+
+    /// The first requests for the file are bent like this.
+    fn bend(self, file: SourceFile, quirk: &Quirk) -> SourceFile {
         match self {
-            Self::Once => 1,
-            Self::Thrice => 3,
-            Self::ForEver => u32::MAX,
+            Self::Once => file.next(1, quirk.clone()),
+            Self::Thrice => file.next(3, quirk.clone()),
+            Self::ForEver => file.always(quirk.clone()),
+        }
+    }
+
+    /// The requests after the first one are bent like this, as many as there can be that go on with one of those.
+    fn bend_resumed(self, file: SourceFile, quirk: &Quirk) -> SourceFile {
+        match self {
+            Self::Once => file.nth(1, quirk.clone()),
+            Self::Thrice => (1..=3).fold(file, |file, number| file.nth(number, quirk.clone())),
+            Self::ForEver => file.after(1, quirk.clone()),
         }
     }
 }
@@ -56,6 +71,8 @@ struct Case {
     files: [SourceFile; 2],
     /// Whether the fault is the row's own, and may be charged.
     charged: bool,
+    /// Whether nothing can be done while it lasts.
+    stops_all: bool,
 }
 
 impl Case {
@@ -65,30 +82,34 @@ impl Case {
         for (number, file) in [SMALL, LARGE].into_iter().zip(&files) {
             world.kore.session(&id(number), Timeline::ready([file.clone()]));
         }
-        Self { name, world, files, charged: false }
+        Self { name, world, files, charged: false, stops_all: false }
     }
 
-    /// Works until both rows are done; `mend` is called once "for ever" is over.
-    async fn play(self, often: Often, mend: impl FnOnce(&World)) {
-        let Self { name, world, files, charged } = self;
+    /// Works until both rows are done, and no upload is left; `mend` is called once "for ever" is over, which begins when
+    /// the fault `is_met`.
+    async fn play(&self, often: Often, is_met: impl Fn() -> bool, mend: impl FnOnce()) {
+        let Self { name, world, files, charged, stops_all } = self;
         assert!(world.run(&["enqueue", &id(SMALL), &id(LARGE)]).status.success(), "{name}");
         let log = std::fs::File::create(world.path("log")).unwrap();
         let mut child = world.command(&["run", "--until-empty"]).stderr(log).spawn().unwrap();
         if often == Often::ForEver {
+            let met = until(|| is_met().then_some(())).await;
+            assert!(met.is_some(), "{name}: not met\n{}", world.log());
             pause(EVER).await;
-            let sql = "SELECT * FROM sessions WHERE state NOT IN ('pending', 'done')";
-            assert_eq!(world.rows(sql).await, [], "{name}: ended by it");
-            mend(&world);
+            let going_on = if *stops_all { "('pending')" } else { "('pending', 'done')" };
+            let sql = format!("SELECT * FROM sessions WHERE state NOT IN {going_on}");
+            assert_eq!(world.rows(&sql).await, [], "{name}: ended by it");
+            mend();
         }
         let ended = until(|| child.try_wait().unwrap()).await;
         let _ = child.kill();
         let ended = ended.unwrap_or_else(|| panic!("{name}: still pending\n{}", world.log()));
         assert_eq!(ended.code(), Some(0), "{name}: {}", world.log());
-        for (number, file) in [SMALL, LARGE].into_iter().zip(&files) {
+        for (number, file) in [SMALL, LARGE].into_iter().zip(files) {
             world.assert_holds(&key(&id(number), file.name()), file);
             assert_eq!(world.column(&id(number), "state").await.as_deref(), Some("done"), "{name}");
             let failures = world.column(&id(number), "failures").await;
-            assert!(charged || failures.as_deref() == Some("0"), "{name}: charged {failures:?}\n{}", world.log());
+            assert!(*charged || failures.as_deref() == Some("0"), "{name}: charged {failures:?}\n{}", world.log());
         }
         assert_eq!(world.s3.keys().len(), 4, "{name}: {:?}", world.s3.keys());
         // What could not be aborted while the bucket was away is swept by the next start.
@@ -98,6 +119,11 @@ impl Case {
             daemon.stop().await;
         }
         world.assert_clean();
+    }
+
+    /// How many requests of this kind met what was armed.
+    fn struck(&self, op: Op) -> usize {
+        self.world.s3.calls().iter().filter(|call| call.op == op && call.faulted).count()
     }
 }
 
@@ -161,15 +187,16 @@ async fn whatever_call_of_the_bucket_fails_once_thrice_or_for_ever_heals_without
         for often in OFTEN {
             let fault = fault.clone();
             cases.push(async move {
-                let mut files = files();
-                // An abort needs something to be aborted: a download that breaks off for good, once.
+                let case = Case::new(format!("{op:?} {fault:?} {often:?}"), files()).await;
                 if matches!(op, Op::AbortUpload | Op::ListUploads) {
-                    let [small, large] = files;
-                    files = [small, large.next(4, Quirk::Cut { after: PART + 5, how: Cut::Rst })];
+                    // An upload that was created without an answer is looked for, and aborted.
+                    case.world.s3.fail_next(Op::CreateUpload, Times::Next(1), Fault::DropAfterApply);
                 }
-                let case = Case::new(format!("{op:?} {fault:?} {often:?}"), files).await;
                 case.world.s3.fail_next(op, often.times(), fault);
-                case.play(often, |world| world.s3.heal()).await;
+                case.play(often, || case.struck(op) > 0, || case.world.s3.heal()).await;
+                // One that hangs is noted when the fake has given it up.
+                let met = until(|| (case.struck(op) >= often.at_least()).then_some(())).await;
+                assert!(met.is_some(), "{}: met by {} requests", case.name, case.struck(op));
             });
         }
     }
@@ -204,70 +231,114 @@ async fn whatever_kore_answers_once_thrice_or_for_ever_heals_without_a_trace() {
             let answer = answer.clone();
             cases.push(async move {
                 let mut case = Case::new(format!("poll {name} {often:?}"), files()).await;
-                case.charged = charged;
+                (case.charged, case.stops_all) = (charged, true);
                 if often == Often::ForEver {
                     case.world.kore.api_outage(Outage::Says(answer));
                 } else {
                     for (number, file) in [SMALL, LARGE].into_iter().zip(&case.files) {
-                        let timeline = Timeline::new().polls(often.requests(), answer.clone());
+                        let polls = u32::try_from(often.at_least()).unwrap();
+                        let timeline = Timeline::new().polls(polls, answer.clone());
                         case.world.kore.session(&id(number), timeline.finally(Answer::success([file.clone()])));
                     }
                 }
-                case.play(often, |world| world.kore.api_outage(None)).await;
+                let is_met = || !case.world.kore.polls().is_empty();
+                case.play(often, is_met, || case.world.kore.api_outage(None)).await;
+                // The last one was answered well. In an outage one row may be asked about for both.
+                let mut polls = [SMALL, LARGE].map(|number| case.world.kore.polls_of(&id(number)).len());
+                polls.sort_unstable();
+                let [fewest, most] = polls;
+                let enough = if often == Often::ForEver { most } else { fewest };
+                assert!(enough > often.at_least(), "{}: polled {polls:?} times", case.name);
             });
         }
     }
     all(cases).await;
 }
 
-/// What can befall a download, and whether it is the row's own fault. Those that are about ranges break the download
-/// off first.
-fn file_faults() -> Vec<(&'static str, Vec<Quirk>, bool)> {
-    let cut = |how| Quirk::Cut { after: 2000, how };
+/// What can befall a download.
+struct FileFault {
+    name: &'static str,
+    /// Bends a request for the file.
+    at_first: Vec<Quirk>,
+    /// Bends the requests that go on with such a one.
+    resumed: Option<Vec<Quirk>>,
+    /// Whether it is the row's own fault.
+    charged: bool,
+}
+
+const CUT: Quirk = Quirk::Cut { after: 500, how: Cut::Rst };
+
+fn file_faults() -> Vec<FileFault> {
+    let plain = |name, quirk, charged| FileFault { name, at_first: vec![quirk], resumed: None, charged };
+    let resumed =
+        |name, quirks: &[Quirk]| FileFault { name, at_first: vec![CUT], resumed: Some(quirks.to_vec()), charged: true };
+    let chunked = vec![Quirk::Framed(Framing::Chunked), Quirk::Cut { after: 500, how: Cut::Fin }];
     vec![
-        ("500", vec![Quirk::Code(500)], false),
-        ("503", vec![Quirk::Code(503)], false),
-        ("404", vec![Quirk::Code(404)], true),
-        ("403", vec![Quirk::Code(403)], true),
-        ("no head", vec![Quirk::Silent], false),
-        ("reset before the head", vec![Quirk::Vanish(Cut::Rst)], false),
-        ("closed before the head", vec![Quirk::Vanish(Cut::Fin)], false),
-        ("cut by FIN", vec![cut(Cut::Fin)], true),
-        ("cut by RST", vec![cut(Cut::Rst)], true),
-        ("cut chunked", vec![Quirk::Framed(Framing::Chunked), cut(Cut::Fin)], true),
-        ("stalled", vec![Quirk::Stall { after: 2000 }], true),
-        ("gzip", vec![Quirk::Gzip], true),
-        ("a page", vec![Quirk::Page { content_type: "text/html", text: "<html>" }], true),
-        ("204", vec![Quirk::NoContent], true),
-        ("range ignored", vec![cut(Cut::Rst), Quirk::Ranges(Ranges::Ignored)], true),
-        ("range shifted", vec![cut(Cut::Rst), Quirk::Ranges(Ranges::Shifted)], true),
-        ("range misnamed", vec![cut(Cut::Rst), Quirk::Ranges(Ranges::Misnamed)], true),
-        ("range unsatisfiable", vec![cut(Cut::Rst), Quirk::Ranges(Ranges::Unsatisfiable)], true),
-        ("range unasked", vec![Quirk::Ranges(Ranges::Unasked)], true),
-        ("another validator", vec![cut(Cut::Rst), Quirk::NoETag], true),
+        plain("500", Quirk::Code(500), false),
+        plain("503", Quirk::Code(503), false),
+        plain("404", Quirk::Code(404), true),
+        plain("403", Quirk::Code(403), true),
+        plain("no head", Quirk::Silent, false),
+        plain("reset before the head", Quirk::Vanish(Cut::Rst), false),
+        plain("closed before the head", Quirk::Vanish(Cut::Fin), false),
+        plain("cut by FIN", Quirk::Cut { after: 500, how: Cut::Fin }, true),
+        plain("cut by RST", CUT, true),
+        FileFault { name: "cut chunked", at_first: chunked, resumed: None, charged: true },
+        plain("stalled", Quirk::Stall { after: 500 }, true),
+        plain("gzip", Quirk::Gzip, true),
+        plain("a page", Quirk::Page { content_type: "text/html", text: "<html>" }, true),
+        plain("204", Quirk::NoContent, true),
+        plain("range unasked", Quirk::Ranges(Ranges::Unasked), true),
+        FileFault { name: "no validator", at_first: vec![CUT, Quirk::NoETag], resumed: None, charged: true },
+        resumed("range ignored", &[Quirk::Ranges(Ranges::Ignored)]),
+        resumed("range shifted", &[Quirk::Ranges(Ranges::Shifted)]),
+        resumed("range misnamed", &[Quirk::Ranges(Ranges::Misnamed)]),
+        resumed("range unsatisfiable", &[Quirk::Ranges(Ranges::Unsatisfiable)]),
+        resumed("another validator", &[Quirk::Ranges(Ranges::Blindly), Quirk::ETag("\"other\"")]),
+        resumed("range cut", &[CUT]),
+        resumed("range 500", &[Quirk::Code(500)]),
+        resumed("range reset", &[Quirk::Vanish(Cut::Rst)]),
+        resumed("range silent", &[Quirk::Silent]),
     ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_a_download_meets_once_or_thrice_heals_without_a_trace() {
+async fn whatever_a_download_meets_once_thrice_or_for_ever_heals_without_a_trace() {
     let mut cases = Vec::new();
-    for (name, quirks, charged) in file_faults() {
-        for often in [Often::Once, Often::Thrice] {
+    for FileFault { name, at_first, resumed, charged } in file_faults() {
+        for often in OFTEN {
             // Text three times is what a suspect file is; that is told elsewhere.
-            if name == "a page" && often == Often::Thrice {
+            if name == "a page" && often != Often::Once {
                 continue;
             }
-            let quirks = quirks.clone();
+            let (at_first, resumed) = (at_first.clone(), resumed.clone());
             cases.push(async move {
                 let bend = |file: SourceFile| {
-                    quirks.iter().fold(file, |file, quirk| file.next(often.requests(), quirk.clone()))
+                    let file = at_first.iter().fold(file, |file, quirk| often.bend(file, quirk));
+                    resumed.iter().flatten().fold(file, |file, quirk| often.bend_resumed(file, quirk))
                 };
-                let [small, large] = files();
-                let mut case = Case::new(format!("file {name} {often:?}"), [bend(small), bend(large)]).await;
-                case.charged = charged;
-                case.play(often, |_| {}).await;
+                let mut case = Case::new(format!("file {name} {often:?}"), files().map(bend)).await;
+                (case.charged, case.stops_all) = (charged, true);
+                let are_met = || case.files.iter().all(|file| file.requests() > 0);
+                case.play(often, are_met, || case.files.iter().for_each(SourceFile::heal)).await;
+                for file in &case.files {
+                    // By the number of a request it is known how it was bent; the last one was served well.
+                    let requests = file.requests() as usize;
+                    assert!(requests > often.at_least(), "{}: fetched {requests} times", case.name);
+                    assert!(resumed.is_none() || case.goes_on(file, often), "{}: not gone on with", case.name);
+                }
             });
         }
     }
     all(cases).await;
+}
+
+impl Case {
+    /// Whether a request that asked for the rest of the file was among those that were bent.
+    fn goes_on(&self, file: &SourceFile, often: Often) -> bool {
+        let served = self.world.kore.files_served();
+        let mut requests = served.iter().filter(|served| served.path == file.path());
+        let first = requests.position(|served| served.range.is_some());
+        first.is_some_and(|number| (1..=often.at_least()).contains(&number))
+    }
 }

@@ -100,6 +100,11 @@ impl SourceFile {
         self.rule(skipped, u32::MAX, quirk)
     }
 
+    /// Every request from now on is served decently.
+    pub fn heal(&self) {
+        self.script().rules.clear();
+    }
+
     /// Its URLs expire that many seconds after the poll; less than 1: they come expired.
     #[must_use]
     pub fn expires_in(self, seconds: i64) -> Self {

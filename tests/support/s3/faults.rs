@@ -117,6 +117,10 @@ impl Quirks {
         extensions.get().cloned().unwrap_or_default()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn has(&self, fault: &Fault) -> bool {
         self.0.contains(fault)
     }
@@ -172,6 +176,15 @@ impl Faults {
 
     pub fn heal(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// It struck where it could not bite, as a lie about nothing: it is kept for a later call.
+    pub fn keep(&self, op: Op, fault: &Fault) {
+        let mut armed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = armed.iter_mut().find(|entry| entry.op == op && entry.fault == *fault);
+        if let Some(Armed { times: Times::Next(left), .. }) = spent {
+            *left += 1;
+        }
     }
 
     /// What strikes this call: at most one fault before S3, and quirks.

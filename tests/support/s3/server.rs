@@ -16,7 +16,7 @@ use s3s::service::S3Service;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::faults::{Fault, Faults, Op};
+use super::faults::{Fault, Faults, Lie, Op, Quirks};
 
 /// A request that was answered, or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Call {
     pub key: String,
     /// `None` if the connection was closed instead.
     pub status: Option<u16>,
+    /// Whether a fault that was armed struck it.
+    pub faulted: bool,
 }
 
 /// What every connection shares.
@@ -60,17 +62,42 @@ async fn connection(server: Arc<Server>, stream: TcpStream) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
+/// Enters a call into the record when it is over, also when the client has gone away and nobody answers it.
+struct Noted<'a> {
+    call: Option<Call>,
+    calls: &'a Mutex<Vec<Call>>,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).extend(self.call.take());
+    }
+}
+
 impl Server {
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
         let (op, key) = call(&request);
-        let answer = self.answer_or_drop(op, request).await;
-        let status = answer.as_ref().ok().map(|response| response.status().as_u16());
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(Call { op, key, status });
+        let (fault, quirks) = self.faults.strike(op);
+        let faulted = fault.is_some() || !quirks.is_empty();
+        let lie = quirks.lie();
+        let mut noted = Noted { call: Some(Call { op, key, status: None, faulted }), calls: &self.calls };
+        let answer = self.answer_or_drop(fault, quirks, request).await;
+        if let (Ok(response), Some(call)) = (&answer, &mut noted.call) {
+            call.status = Some(response.status().as_u16());
+            if let Some(lie) = lie.filter(|lie| call.status == Some(404) && *lie != Lie::DeleteMarker) {
+                self.faults.keep(op, &Fault::LieOnHead(lie));
+                call.faulted = false;
+            }
+        }
         answer
     }
 
-    async fn answer_or_drop(&self, op: Op, mut request: Request<Incoming>) -> io::Result<Response<Body>> {
-        let (fault, quirks) = self.faults.strike(op);
+    async fn answer_or_drop(
+        &self,
+        fault: Option<Fault>,
+        quirks: Quirks,
+        mut request: Request<Incoming>,
+    ) -> io::Result<Response<Body>> {
         request.extensions_mut().insert(quirks);
         match fault {
             None => self.apply(request).await,
