@@ -249,4 +249,29 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "the queue, its -wal and its -shm");
     }
+
+    #[tokio::test]
+    async fn a_migration_that_fails_half_way_leaves_the_old_state_q13() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        create_if_missing(&path).await.unwrap();
+        // As the first version left it, but with something in the way of the second one's last statement.
+        let mut queue = connect(&path).await.unwrap();
+        let back = "DROP TRIGGER sessions_requeued_untold; DROP TABLE models; \
+                    ALTER TABLE sessions DROP COLUMN in_call_at; ALTER TABLE sessions DROP COLUMN over_at; \
+                    ALTER TABLE sessions DROP COLUMN not_ready_at; DELETE FROM _sqlx_migrations WHERE version = 2; \
+                    CREATE TRIGGER sessions_requeued_untold AFTER UPDATE OF bot ON sessions BEGIN SELECT 1; END;";
+        sqlx::raw_sql(back).execute(&mut queue).await.unwrap();
+        let schema = "SELECT group_concat(sql) FROM sqlite_schema";
+        let before: String = sqlx::query_scalar(schema).fetch_one(&mut queue).await.unwrap();
+        queue.close().await.unwrap();
+
+        migrate(&path).await.unwrap_err();
+        let mut queue = connect(&path).await.unwrap();
+        let after: String = sqlx::query_scalar(schema).fetch_one(&mut queue).await.unwrap();
+        assert_eq!(after, before);
+
+        sqlx::raw_sql("DROP TRIGGER sessions_requeued_untold").execute(&mut queue).await.unwrap();
+        migrate(&path).await.unwrap();
+    }
 }

@@ -184,7 +184,7 @@ pub(super) fn level(which: &str) -> String {
 const BACKLOG: i64 = 500;
 
 /// What is due of one priority: by age; or, in a backlog, from both ends by turns, so that a fresh session whose media
-/// is likely to be there does not wait behind thousands of others.
+/// is likely to be there does not wait behind thousands of others. Where the one end has too few, the other fills up.
 pub(super) async fn due_places(
     connection: &mut SqliteConnection,
     bot: &str,
@@ -202,8 +202,12 @@ pub(super) async fn due_places(
     let latest = latest_places(connection, &which, bot, priority, now, limit).await?;
     let (first, second) = if turn == End::Longest { (longest, latest) } else { (latest, longest) };
     let mut seen = HashSet::new();
-    let by_turns = first.into_iter().zip(second).flat_map(|(first, second)| [first, second]);
-    Ok(by_turns.filter(|place| seen.insert(*place)).collect())
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let turns = std::iter::from_fn(|| {
+        let turn = [first.next(), second.next()];
+        turn.iter().any(Option::is_some).then_some(turn)
+    });
+    Ok(turns.flatten().flatten().filter(|place| seen.insert(*place)).collect())
 }
 
 async fn is_backlog(
@@ -241,7 +245,11 @@ pub(super) async fn places(
     query.bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await
 }
 
-/// The same from the other end.
+/// How far from the other end fresh rows are looked for: bounds what a look costs.
+const FARTHEST_BACK: i64 = 64;
+
+/// The same from the other end, but only rows whose last attempt did not fail: in an outage those that come round again
+/// would take the turns of rows that were not asked about at all.
 async fn latest_places(
     connection: &mut SqliteConnection,
     which: &str,
@@ -251,9 +259,9 @@ async fn latest_places(
     limit: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
     let sql = format!(
-        "SELECT rowid FROM sessions WHERE state = 'pending' AND {which} \
-         ORDER BY bot DESC, priority DESC, next_poll_at DESC LIMIT ?4"
+        "SELECT rowid FROM (SELECT rowid, error_step FROM sessions WHERE state = 'pending' AND {which} \
+         ORDER BY bot DESC, priority DESC, next_poll_at DESC LIMIT ?5) WHERE error_step = 0 LIMIT ?4"
     );
     let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
-    query.bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await
+    query.bind(bot).bind(priority).bind(bound).bind(limit).bind(FARTHEST_BACK.max(limit)).fetch_all(connection).await
 }

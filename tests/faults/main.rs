@@ -142,7 +142,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "outage",
         about: "Kore is out for two hours, in accelerated form; trials are rows",
-        short: 500,
+        short: 1000,
         is_patient: true,
         run: |plan| Box::pin(outage::run(plan)),
     },

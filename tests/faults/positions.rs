@@ -197,8 +197,7 @@ fn strace(scene: &Scene, options: &[&str]) -> Process {
     // What an earlier trial has left would be taken for this one's.
     let _ = std::fs::remove_file(&trace);
     let trace = trace.display().to_string();
-    // -I2: it lets go when it is told to, which with -o it would not.
-    let mut wrapper = vec!["strace", "-I2", "-D", "-f", "-qq", "-o", &trace];
+    let mut wrapper = vec!["strace", "-D", "-f", "-qq", "-o", &trace];
     wrapper.extend(options);
     let mut command = under(&wrapper, &scene.world.command(&["run", "--until-empty"]));
     Process::start(command.env("TOKIO_WORKER_THREADS", "1"), &scene.world.path("log"))

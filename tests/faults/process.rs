@@ -41,13 +41,14 @@ impl Process {
         within(patience, async || self.has_ended()).await
     }
 
-    /// Tells whoever traces it to let go. Says whether nobody does any more.
+    /// Ends whoever traces it, with a signal that cannot wait: strace that is asked to let go of many threads at once
+    /// sometimes stands still, and so do they. Says whether nobody traces it any more.
     pub fn send_tracer_away(&self) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map_or("0", str::trim);
         if tracer != "0" {
             // It is ours: it was started with this process, to trace it.
-            let _ = Command::new("kill").args(["-TERM", tracer]).status();
+            let _ = Command::new("kill").args(["-KILL", tracer]).status();
         }
         tracer == "0"
     }

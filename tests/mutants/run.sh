@@ -1,43 +1,76 @@
 #!/bin/sh
-# The tests tested: each patch of this folder plants one bug. It is applied to a copy of the tree, the simulation's
-# short form and any further commands are run there, and the table of who caught what is printed.
+# The tests tested: each patch of this folder plants one bug. It is applied to a copy of the tree, the command that its
+# second line names is run there, and the table is printed: bug, who caught it, after how many seconds, build included.
 #
-#   tests/mutants/run.sh                     all patches, simulation alone
-#   tests/mutants/run.sh lease-token         those whose names hold this word
-#   ALSO='cargo test --lib decide' tests/mutants/run.sh     another command for each, beside the simulation
-#   SEEDS=20000 tests/mutants/run.sh         a longer simulation
+#   tests/mutants/run.sh                     all of them
+#   tests/mutants/run.sh range token         those whose names hold one of these words
+#   tests/mutants/run.sh --check-only        only whether each patch still applies
+#
+# It fails if a bug survives, or if a patch does not apply or compile any more. A new patch is `git diff -U2` below two
+# lines: what is wrong, and `caught by: ` with the smallest command that is enough.
 #
 # The copy has a target folder of its own, never that of another tree: cargo takes the same package in two places for
-# one, and would hand out the binary with the bug.
-# It is kept between patches: each costs one build of the library.
+# one, and would hand out the binary with the bug. COPY names a folder to be kept between runs; without it there is a new
+# one, gone at the end.
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
-copy=${COPY:-$(mktemp -d)}
-mkdir -p "$copy/tree"
-export CARGO_TARGET_DIR="$copy/target"
-git -C "$here" archive HEAD | tar -x -C "$copy/tree"
-survivors=0
-trials=0
-for patch in "$here"/tests/mutants/*"${1:-}"*.patch; do
+mutants="$here/tests/mutants"
+check_only=
+if [ "${1:-}" = --check-only ]; then
+    check_only=1
+    shift
+fi
+if [ -z "${COPY:-}" ]; then
+    COPY=$(mktemp -d)
+    trap 'rm -rf "$COPY"' EXIT
+fi
+tree="$COPY/tree"
+rm -rf "$tree"
+mkdir -p "$tree"
+export CARGO_TARGET_DIR="$COPY/target" CARGO_TERM_COLOR=never
+(cd "$here" && git ls-files -z | tar --null -T - -c) | tar -x -C "$tree"
+
+chosen() {
+    for patch in "$mutants"/*.patch; do
+        for word in "${@:-}"; do
+            case $(basename "$patch" .patch) in *"$word"*) echo "$patch" && break ;; esac
+        done
+    done
+}
+
+# The test that failed, by name, in the output of the command.
+culprit() {
+    grep -m1 -oE '^test .* \.\.\. FAILED|seed [0-9]+ fails|^[a-z0-9-]+: FAILED' "$1" |
+        sed -E 's/^test (.*) \.\.\. FAILED/\1/; s/: FAILED$/ of the fault runs/' | grep .
+}
+
+trials=0 bad=0
+for patch in $(chosen "$@"); do
     name=$(basename "$patch" .patch)
-    if ! (cd "$copy/tree" && patch -s -p1 < "$patch"); then
-        printf '%-34s DOES NOT APPLY\n' "$name"
-        exit 1
-    fi
-    if ! (cd "$copy/tree" && cargo build --quiet --test sim) > "$copy/$name.build" 2>&1; then
-        printf '%-34s DOES NOT COMPILE (%s)\n' "$name" "$copy/$name.build"
-        exit 1
-    fi
-    by=
-    (cd "$copy/tree" && cargo test --quiet --test sim -- --seeds "${SEEDS:-2000}") > "$copy/$name.sim" 2>&1 ||
-        by="simulation, $(grep -m1 -o 'seed [0-9]* fails' "$copy/$name.sim" || echo 'a panic')"
-    if [ -n "${ALSO:-}" ]; then
-        (cd "$copy/tree" && sh -c "$ALSO") > "$copy/$name.also" 2>&1 || by="$by; $ALSO"
-    fi
+    command=$(sed -n '2s/^caught by: //p' "$patch")
     trials=$((trials + 1))
-    [ -n "$by" ] || survivors=$((survivors + 1))
-    printf '%-34s %s\n' "$name" "${by:-SURVIVED}"
-    (cd "$copy/tree" && patch -s -R -p1 < "$patch")
+    began=$(date +%s)
+    if ! patch -d "$tree" -s -p1 --dry-run < "$patch" > "$COPY/$name.log" 2>&1; then
+        verdict='DOES NOT APPLY'
+    elif [ -n "$check_only" ]; then
+        continue
+    else
+        patch -d "$tree" -s -p1 --no-backup-if-mismatch < "$patch" > /dev/null
+        if (cd "$tree" && sh -c "$command") > "$COPY/$name.log" 2>&1 < /dev/null; then
+            verdict=SURVIVED
+        elif grep -q 'could not compile' "$COPY/$name.log"; then
+            verdict='DOES NOT COMPILE'
+        else
+            verdict=
+        fi
+        patch -d "$tree" -s -R -p1 --no-backup-if-mismatch < "$patch" > /dev/null
+    fi
+    [ -z "$verdict" ] || bad=$((bad + 1))
+    printf '%-34s %-90s %4d s\n' "$name" "${verdict:-$(culprit "$COPY/$name.log" || echo "$command")}" "$(($(date +%s) - began))"
 done
-printf '%s trials: %s caught, %s survived\n' "$trials" "$((trials - survivors))" "$survivors"
-[ "$survivors" -eq 0 ]
+if [ -n "$check_only" ]; then
+    printf '%s patches: %s do not apply\n' "$trials" "$bad"
+else
+    printf '%s trials: %s caught, %s not\n' "$trials" "$((trials - bad))" "$bad"
+fi
+[ "$bad" -eq 0 ]
