@@ -106,7 +106,14 @@ impl App {
             policy: Arc::new(settings.poll.clone()),
             template: settings.bucket.key_template.clone(),
             bucket: settings.bucket.name.clone(),
-            archive: Archive::new(store, ledger, &settings.bucket, &settings.transfer, shutdown.hard.clone()),
+            archive: Archive::new(
+                store,
+                ledger,
+                &settings.bucket,
+                &settings.transfer,
+                Arc::clone(&clock),
+                shutdown.hard.clone(),
+            ),
             polls: Arc::new(Semaphore::new(settings.poll.concurrency)),
             transfers: Arc::new(Semaphore::new(settings.transfer.concurrency)),
             pauses,
@@ -376,6 +383,7 @@ impl UploadLedger for QueueLedger {
         let noted: oneshot::Receiver<_> =
             self.writer.submit(Write::UploadIntended { id, bucket, key, run, at: self.clock.now() });
         tokio::select! {
+            biased;
             _ = noted => {}
             () = self.clock.sleep(LEDGER_PATIENCE) => {
                 tracing::warn!("the queue cannot be written to; a large file goes up without a note of it");

@@ -31,6 +31,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::{BucketSettings, TransferSettings};
 use crate::key::{NotAKey, ObjectKey};
 use crate::media::Doubt;
@@ -91,6 +92,7 @@ pub struct Archive {
     suspect_prefix: String,
     transfer: TransferSettings,
     leftovers: Leftovers,
+    clock: Arc<dyn Clock>,
     /// Ends transfers that are under way.
     stop: CancellationToken,
 }
@@ -107,6 +109,7 @@ impl Archive {
         ledger: Arc<dyn UploadLedger>,
         bucket: &BucketSettings,
         transfer: &TransferSettings,
+        clock: Arc<dyn Clock>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -116,6 +119,7 @@ impl Archive {
             suspect_prefix: bucket.suspect_prefix.clone(),
             transfer: *transfer,
             leftovers: Leftovers::default(),
+            clock,
             stop,
         }
     }
@@ -140,9 +144,18 @@ impl Archive {
             result = &mut call => return result.map_err(Into::into),
             () = self.stop.cancelled() => {}
         }
-        match tokio::time::timeout(LAST_CALL, call).await {
-            Ok(result) => result.map_err(Into::into),
-            Err(_) => Err(CopyError::Stopped),
+        match self.within(LAST_CALL, call).await {
+            Some(result) => result.map_err(Into::into),
+            None => Err(CopyError::Stopped),
+        }
+    }
+
+    /// `None` if it takes longer.
+    async fn within<T>(&self, patience: Duration, work: impl Future<Output = T> + Send) -> Option<T> {
+        tokio::select! {
+            biased;
+            value = work => Some(value),
+            () = self.clock.sleep(patience) => None,
         }
     }
 

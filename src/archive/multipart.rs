@@ -181,11 +181,10 @@ impl Archive {
 
     /// Ends an upload that leads nowhere. One that cannot be ended now is left for the sweep.
     async fn abort(&self, open: Open<'_>) {
-        let patience = tokio::time::timeout(ABORT_PATIENCE, self.store.abort(open.key, &open.upload));
-        let why = match patience.await {
-            Ok(Ok(())) => return self.ledger.ended(open.ledger_id),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it took too long".to_owned(),
+        let why = match self.within(ABORT_PATIENCE, self.store.abort(open.key, &open.upload)).await {
+            Some(Ok(())) => return self.ledger.ended(open.ledger_id),
+            Some(Err(error)) => error.to_string(),
+            None => "it took too long".to_owned(),
         };
         tracing::warn!(key = %open.key, why, "an upload could not be aborted; trying again later");
         self.leftovers.add(LeftUpload { id: open.ledger_id, key: open.key.clone(), upload: Some(open.upload) });

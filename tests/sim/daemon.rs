@@ -60,7 +60,7 @@ pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, part_s
         bots: Arc::new(bots(world)),
         template: bucket.key_template.clone(),
         bucket: bucket.name.clone(),
-        archive: Archive::new(store, ledger, &bucket, &transfer(part_size), stop.clone()),
+        archive: Archive::new(store, ledger, &bucket, &transfer(part_size), Arc::clone(&clock), stop.clone()),
         polls: Arc::new(Semaphore::new(PLENTY)),
         transfers: Arc::new(Semaphore::new(PLENTY)),
         pauses: Pauses::new(Arc::clone(&clock), policy.error),

@@ -19,11 +19,11 @@ pub(crate) type SeenRecording = (String, String, String, i64, String);
 
 /// What a row that goes around the CHECKs looks like.
 const WEIRD: [&str; 5] = [
-    "('../x%2F', 'default', NULL)",
-    "('weird-metadata', 'default', '[1]')",
-    "('weird-bot', X'00ff', NULL)",
-    "('stranger', 'nobody', NULL)",
-    "('', 'default', NULL)",
+    "'../x%2F', 'default', NULL",
+    "'weird-metadata', 'default', '[1]'",
+    "'weird-bot', X'00ff', NULL",
+    "'stranger', 'nobody', NULL",
+    "'', 'default', NULL",
 ];
 
 impl Hand {
@@ -37,7 +37,7 @@ impl Hand {
     pub(crate) async fn wipe(&mut self) {
         self.run(
             "BEGIN IMMEDIATE; DELETE FROM sessions; DELETE FROM recordings; DELETE FROM uploads; DELETE FROM pauses; \
-             DELETE FROM events; COMMIT",
+             DELETE FROM models; DELETE FROM events; COMMIT",
         )
         .await;
     }
@@ -64,11 +64,12 @@ impl Hand {
         self.run(&format!("DELETE FROM sessions WHERE session_id = '{id}'")).await;
     }
 
-    pub(crate) async fn insert_weird(&mut self, which: u8) {
+    pub(crate) async fn insert_weird(&mut self, which: u8, now: Timestamp) {
         let values = WEIRD[usize::from(which) % WEIRD.len()];
         self.run(&format!(
-            "PRAGMA ignore_check_constraints = ON; INSERT OR IGNORE INTO sessions (session_id, bot, metadata) \
-             VALUES {values}; PRAGMA ignore_check_constraints = OFF"
+            "PRAGMA ignore_check_constraints = ON; INSERT OR IGNORE INTO sessions \
+             (session_id, bot, metadata, enqueued_at, next_poll_at, pending_since) \
+             VALUES ({values}, '{now}', '{now}', '{now}'); PRAGMA ignore_check_constraints = OFF"
         ))
         .await;
     }

@@ -173,7 +173,7 @@ impl Run<'_> {
                 self.model.deleted(&id);
                 self.bench.hand.delete(&id).await;
             }
-            Op::Weird(which) => self.bench.hand.insert_weird(which).await,
+            Op::Weird(which) => self.bench.hand.insert_weird(which, now).await,
             Op::Look => drop(self.look().await),
             Op::Steps(most) => self.steps(most.into()).await,
             Op::Advance(seconds) => self.world.stage.advance(Duration::from_secs(seconds.into())),
@@ -414,6 +414,7 @@ impl Run<'_> {
         self.sweep();
         self.steps(MOST_CALLS).await;
         let (rows, recordings) = (self.bench.hand.rows().await, self.bench.hand.recordings().await);
+        self.world.stage.note(&format!("{rows:?} {recordings:?}"));
         self.model.compare(&self.world, &rows, &recordings);
         let (left, touched) = {
             let state = self.world.lock();

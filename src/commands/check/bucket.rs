@@ -75,7 +75,8 @@ async fn may_look(report: &mut Report, store: &S3Store) {
 
 async fn may_write(report: &mut Report, settings: &Settings, store: Arc<S3Store>) {
     let stop = CancellationToken::new();
-    let archive = Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, stop);
+    let clock = Arc::new(SystemClock::new());
+    let archive = Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, clock, stop);
     match archive.trial().await {
         Ok((key, how)) => report.ok("write", &format!("{key} {how}, and the bucket holds what was sent")),
         Err(CopyError::Store(error)) => report.store_fault("write", &error),

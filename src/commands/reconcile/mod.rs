@@ -67,13 +67,13 @@ const SIDE_BY_SIDE: usize = 32;
 const PATIENCE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
 
 pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
-    let clock = SystemClock::new();
+    let clock = Arc::new(SystemClock::new());
     let since = arguments.since.as_deref().map(|text| since(text, clock.now())).transpose()?;
     let after = after(arguments)?;
     let desk = desk(settings).await?;
     let stop = CancellationToken::new();
     let store = Arc::new(S3Store::connect(&settings.bucket).await);
-    let archive = Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, stop.clone());
+    let archive = Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, clock, stop.clone());
     let auditor = Auditor {
         archive,
         bucket: settings.bucket.name.clone(),
