@@ -377,19 +377,20 @@ impl QueueLedger {
 
 #[async_trait]
 impl UploadLedger for QueueLedger {
-    async fn intend(&self, key: &ObjectKey) -> i64 {
+    async fn intend(&self, key: &ObjectKey) -> Option<i64> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (bucket, key, run) = (self.bucket.clone(), key.as_str().to_owned(), self.writer.run().to_owned());
         let noted: oneshot::Receiver<_> =
             self.writer.submit(Write::UploadIntended { id, bucket, key, run, at: self.clock.now() });
         tokio::select! {
             biased;
-            _ = noted => {}
+            // The writer has ended: this daemon is about to, or a newer one has taken the queue over.
+            noted = noted => return noted.ok().map(|_| id),
             () = self.clock.sleep(LEDGER_PATIENCE) => {
                 tracing::warn!("the queue cannot be written to; a large file goes up without a note of it");
             }
         }
-        id
+        Some(id)
     }
 
     fn created(&self, id: i64, upload: &UploadId) {

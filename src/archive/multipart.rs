@@ -65,7 +65,7 @@ impl Archive {
     /// Begins an upload. A creation whose answer was lost may exist under a name that nobody learned: what stands open
     /// on this key, of which we have the turn, is cleared before the next try.
     async fn create<'a>(&self, key: &'a ObjectKey, label: &Label) -> Result<Open<'a>, CopyError> {
-        let id = self.ledger.intend(key).await;
+        let id = self.ledger.intend(key).await.ok_or(CopyError::Stopped)?;
         let mut failed = None;
         for _ in 0..CREATIONS {
             match self.to_its_end(self.store.create_upload(key, label)).await {

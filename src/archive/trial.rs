@@ -44,8 +44,8 @@ pub struct NoLedger;
 
 #[async_trait]
 impl UploadLedger for NoLedger {
-    async fn intend(&self, _: &ObjectKey) -> i64 {
-        0
+    async fn intend(&self, _: &ObjectKey) -> Option<i64> {
+        Some(0)
     }
     fn created(&self, _: i64, _: &UploadId) {}
     fn ended(&self, _: i64) {}
