@@ -70,54 +70,44 @@ async fn earliest(
     bot: &str,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, sqlx::Error> {
-    let mut earliest: Option<Timestamp> = None;
-    if !places(connection, BENT, bot, HIGHEST_PRIORITY, "", 1).await?.is_empty() {
-        earliest = Some(now);
-    }
-    for priority in levels(connection, bot).await? {
-        let ends: (Option<Vec<u8>>, Option<Vec<u8>>) = sqlx::query_as(
-            "SELECT (SELECT CAST(MIN(next_poll_at) AS BLOB) FROM sessions \
-                      WHERE state = 'pending' AND bot = ?1 AND priority = ?2), \
-                    (SELECT CAST(MAX(next_poll_at) AS BLOB) FROM sessions \
-                      WHERE state = 'pending' AND bot = ?1 AND priority = ?2)",
-        )
-        .bind(bot)
-        .bind(priority)
-        .fetch_one(&mut *connection)
-        .await?;
-        let first = ends.0.as_deref().and_then(moment).unwrap_or(now);
-        let absurd = ends.1.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > now.after(FARTHEST)));
-        let at = if absurd { now } else { first };
-        earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
-    }
-    Ok(earliest)
+    let sql = format!(
+        "{LEVELS} \
+         SELECT (SELECT CAST(MIN(next_poll_at) AS BLOB) FROM sessions \
+                  WHERE state = 'pending' AND bot = ?1 AND sessions.priority = level.priority), \
+                (SELECT CAST(MAX(next_poll_at) AS BLOB) FROM sessions \
+                  WHERE state = 'pending' AND bot = ?1 AND sessions.priority = level.priority) \
+           FROM level WHERE priority IS NOT NULL \
+         UNION ALL \
+         SELECT NULL, NULL FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority > ?2 LIMIT 1)"
+    );
+    let ends: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(bot).bind(HIGHEST_PRIORITY).fetch_all(connection).await?;
+    let due = ends.iter().map(|(first, last)| {
+        let first = first.as_deref().and_then(moment).unwrap_or(now);
+        let absurd = last.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > now.after(FARTHEST)));
+        if absurd { now } else { first }
+    });
+    Ok(due.min())
 }
 
 fn moment(text: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(text).ok().and_then(|text| Timestamp::parse(text).ok())
 }
 
+/// From the highest priority of a bot (1) down, each found from the one above it; the last is NULL. What is above the
+/// highest there is (2) has gone around the schema.
+const LEVELS: &str = "WITH RECURSIVE level (priority) AS ( \
+        SELECT (SELECT CAST(MAX(priority) AS REAL) FROM sessions \
+                 WHERE state = 'pending' AND bot = ?1 AND priority <= ?2) \
+        UNION ALL \
+        SELECT (SELECT CAST(MAX(sessions.priority) AS REAL) FROM sessions \
+                 WHERE state = 'pending' AND bot = ?1 AND sessions.priority < level.priority) \
+          FROM level WHERE priority IS NOT NULL)";
+
 /// The priorities of a bot's pending rows, highest first: at most 2,001 whole ones, because the schema clamps them.
 pub(super) async fn levels(connection: &mut SqliteConnection, bot: &str) -> Result<Vec<f64>, sqlx::Error> {
-    let mut levels = Vec::new();
-    let mut next = highest(connection, bot, f64::MAX).await?;
-    while let Some(priority) = next {
-        levels.push(priority);
-        next = highest(connection, bot, priority).await?;
-    }
-    Ok(levels)
-}
-
-async fn highest(connection: &mut SqliteConnection, bot: &str, below: f64) -> Result<Option<f64>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT CAST(MAX(priority) AS REAL) FROM sessions \
-          WHERE state = 'pending' AND bot = ?1 AND priority < ?2 AND priority <= ?3",
-    )
-    .bind(bot)
-    .bind(below)
-    .bind(HIGHEST_PRIORITY)
-    .fetch_one(connection)
-    .await
+    let sql = format!("{LEVELS} SELECT priority FROM level WHERE priority IS NOT NULL ORDER BY priority DESC");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(bot).bind(HIGHEST_PRIORITY).fetch_all(connection).await
 }
 
 /// How many rows are due, counted up to `most`, in ranges of the index.

@@ -393,18 +393,20 @@ impl Scribe {
         jobs: &[Job],
     ) -> Result<VecDeque<Applied>, sqlx::Error> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let (run, last): (String, i64) =
-            sqlx::query_as("SELECT run, batch FROM daemon").fetch_one(&mut *transaction).await?;
-        if run != self.run {
-            return Err(sqlx::Error::Protocol("a newer daemon has taken this queue over".into()));
+        let fence = "UPDATE daemon SET batch = ?1 WHERE run = ?2 AND batch <> ?1";
+        let passed = sqlx::query(fence).bind(self.batch).bind(&self.run).execute(&mut *transaction).await?;
+        let is_repeat = passed.rows_affected() == 0;
+        if is_repeat {
+            let run: String = sqlx::query_scalar("SELECT run FROM daemon").fetch_one(&mut *transaction).await?;
+            if run != self.run {
+                return Err(sqlx::Error::Protocol("a newer daemon has taken this queue over".into()));
+            }
         }
-        let is_repeat = last == self.batch;
         let mut applied = VecDeque::with_capacity(jobs.len());
         for job in jobs {
             // A batch whose COMMIT was answered with an error, and which is there all the same.
             applied.push_back(if is_repeat { Applied::Yes } else { self.apply(&mut transaction, &job.write).await? });
         }
-        sqlx::query("UPDATE daemon SET batch = ?1").bind(self.batch).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(applied)
     }
