@@ -46,5 +46,5 @@ impl Bench {
 }
 
 pub(crate) fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("the operating system has room for it")
+    Builder::new_current_thread().enable_time().build().expect("the operating system has room for it")
 }

@@ -36,8 +36,6 @@ pub(crate) struct Opened {
     pub(crate) claims: Claims,
     pub(crate) writer: Writer,
     pub(crate) desk: Arc<Desk>,
-    /// Calls that took rows: the claims take turns between them.
-    pub(crate) turns: usize,
     _lock: RunLock,
 }
 
@@ -45,7 +43,7 @@ impl Opened {
     pub(crate) async fn open(path: &Path, stage: &Stage) -> Self {
         let queue = Queue::open(path, Arc::new(stage.clone())).await.expect("the queue can be opened again");
         let Queue { claims, writer, desk, lock } = queue;
-        Self { claims, writer, desk, turns: 0, _lock: lock }
+        Self { claims, writer, desk, _lock: lock }
     }
 }
 

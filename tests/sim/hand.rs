@@ -38,40 +38,42 @@ impl Hand {
         self.run(
             "BEGIN IMMEDIATE; DELETE FROM sessions; DELETE FROM recordings; DELETE FROM uploads; DELETE FROM pauses; \
              DELETE FROM models; DELETE FROM events; COMMIT",
+            &[],
         )
         .await;
     }
 
     /// `verb` is `INSERT OR IGNORE` or `INSERT OR REPLACE`.
     pub(crate) async fn insert(&mut self, verb: &str, id: &str, bot: &str, now: Timestamp) {
-        self.run(&format!(
+        let priority = id.len() % 2;
+        let sql = format!(
             "{verb} INTO sessions (session_id, bot, priority, enqueued_at, next_poll_at, pending_since) \
-             VALUES ('{id}', '{bot}', {}, '{now}', '{now}', '{now}')",
-            id.len() % 2
-        ))
-        .await;
+             VALUES (?1, ?2, {priority}, ?3, ?3, ?3)"
+        );
+        self.run(&sql, &[id, bot, &now.to_string()]).await;
     }
 
     pub(crate) async fn requeue(&mut self, id: &str, now: Timestamp) {
-        self.run(&format!(
-            "BEGIN IMMEDIATE; UPDATE sessions SET state = 'pending' WHERE session_id = '{id}'; \
-             UPDATE sessions SET next_poll_at = '{now}', pending_since = '{now}' WHERE session_id = '{id}'; COMMIT"
-        ))
+        self.run(
+            "BEGIN IMMEDIATE; UPDATE sessions SET state = 'pending' WHERE session_id = ?1; \
+             UPDATE sessions SET next_poll_at = ?2, pending_since = ?2 WHERE session_id = ?1; COMMIT",
+            &[id, &now.to_string()],
+        )
         .await;
     }
 
     pub(crate) async fn delete(&mut self, id: &str) {
-        self.run(&format!("DELETE FROM sessions WHERE session_id = '{id}'")).await;
+        self.run("DELETE FROM sessions WHERE session_id = ?1", &[id]).await;
     }
 
     pub(crate) async fn insert_weird(&mut self, which: u8, now: Timestamp) {
         let values = WEIRD[usize::from(which) % WEIRD.len()];
-        self.run(&format!(
-            "PRAGMA ignore_check_constraints = ON; INSERT OR IGNORE INTO sessions \
-             (session_id, bot, metadata, enqueued_at, next_poll_at, pending_since) \
-             VALUES ({values}, '{now}', '{now}', '{now}'); PRAGMA ignore_check_constraints = OFF"
-        ))
-        .await;
+        let sql = format!(
+            "PRAGMA ignore_check_constraints = ON; \
+             INSERT OR IGNORE INTO sessions (session_id, bot, metadata, enqueued_at, next_poll_at, pending_since) \
+             VALUES ({values}, ?1, ?1, ?1); PRAGMA ignore_check_constraints = OFF"
+        );
+        self.run(&sql, &[&now.to_string()]).await;
     }
 
     pub(crate) async fn rows(&mut self) -> Vec<Seen> {
@@ -83,6 +85,15 @@ impl Hand {
         .expect("the table can be read")
     }
 
+    /// Whether this text stands in a row, a recording or the history.
+    pub(crate) async fn holds(&mut self, text: &str) -> bool {
+        let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE instr(detail, ?1)) \
+                   OR EXISTS (SELECT 1 FROM sessions WHERE instr(COALESCE(last_error, ''), ?1)) \
+                   OR EXISTS (SELECT 1 FROM recordings WHERE instr(file_name || key || source, ?1)) \
+                   OR EXISTS (SELECT 1 FROM pauses WHERE instr(message, ?1))";
+        sqlx::query_scalar(sql).bind(text).fetch_one(&mut self.0).await.expect("the tables can be read")
+    }
+
     pub(crate) async fn recordings(&mut self) -> Vec<SeenRecording> {
         sqlx::query_as("SELECT session_id, file_name, key, bytes, sha256 FROM recordings ORDER BY key")
             .fetch_all(&mut self.0)
@@ -90,8 +101,10 @@ impl Hand {
             .expect("the table can be read")
     }
 
-    async fn run(&mut self, sql: &str) {
-        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0).await;
+    async fn run(&mut self, sql: &str, arguments: &[&str]) {
+        let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+        let query = arguments.iter().fold(query, |query, argument| query.bind((*argument).to_owned()));
+        let done = query.execute(&mut self.0).await;
         done.expect("nobody holds the queue's lock for long, and the statement is right");
     }
 }

@@ -39,6 +39,28 @@ pub(crate) enum Op {
     ForeignUpload,
 }
 
+impl Op {
+    /// For the report.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Insert(_) => "inserts",
+            Self::Replace(_) => "replacements",
+            Self::Requeue(_) => "re-queuings",
+            Self::Delete(_) => "deletions",
+            Self::Weird(_) => "bent rows",
+            Self::Look => "looks",
+            Self::Steps(_) => "steps",
+            Self::Advance(_) => "waits",
+            Self::Jump(_) => "clock jumps",
+            Self::Die => "deaths",
+            Self::DieMidWrite => "deaths with results unwritten",
+            Self::TakeOver => "take-overs",
+            Self::ForeignObject(_) => "foreign objects",
+            Self::ForeignUpload => "foreign uploads",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,

@@ -1,5 +1,6 @@
 //! What people read of it.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,9 +23,11 @@ pub(crate) struct Report {
     steps: u64,
     puts: u64,
     replayed: u64,
-    /// A gap of the simulation, not a fault of the daemon: something in these runs is not drawn from the seed.
+    /// Something in these runs is not drawn from the seed.
     differed: u64,
     strikes: Vec<u64>,
+    /// How often each operation was performed.
+    ops: BTreeMap<&'static str, u64>,
 }
 
 impl Default for Report {
@@ -39,12 +42,14 @@ impl Default for Report {
             replayed,
             differed,
             strikes: vec![0; Fault::ALL.len()],
+            ops: BTreeMap::new(),
         }
     }
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, outcome: &Outcome) {
+    pub(crate) fn add(&mut self, plan: &Plan, outcome: &Outcome) {
+        plan.ops.iter().for_each(|op| *self.ops.entry(op.name()).or_default() += 1);
         self.seeds += 1;
         self.failed += u64::from(!outcome.violations.is_empty());
         self.steps += outcome.steps;
@@ -80,7 +85,9 @@ impl Report {
         );
         let each = Fault::ALL.iter().zip(&self.strikes).map(|(fault, count)| format!("{fault:?} {count}"));
         println!("faults: {}", each.collect::<Vec<_>>().join(", "));
-        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let each = self.ops.iter().map(|(op, count)| format!("{op} {count}"));
+        println!("operations: {}", each.collect::<Vec<_>>().join(", "));
+        if self.failed + self.differed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 

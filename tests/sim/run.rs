@@ -24,6 +24,7 @@ use crate::daemon::{BOTS, Opened, journeys, template};
 use crate::model::{Model, Verdict};
 use crate::plan::{Op, Plan};
 use crate::rng::{Rng, seed_draws};
+use crate::script::CANARY;
 use crate::world::World;
 
 /// Rounds of claiming, working and waiting in which everything must come to rest once the faults are over.
@@ -110,7 +111,7 @@ fn play_on(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
 
 impl Run<'_> {
     fn all(&mut self) {
-        self.wait_for(async |run| run.begin().await);
+        self.wait_for(async |run| run.bench.hand.wipe().await);
         for op in &self.plan.ops {
             self.world.stage.note(&format!("{op:?}"));
             match *op {
@@ -125,17 +126,6 @@ impl Run<'_> {
             run.rest().await;
             run.ask().await;
         });
-    }
-
-    /// Nothing is left of the run before, not even whose turn it is among the claims.
-    async fn begin(&mut self) {
-        self.bench.hand.wipe().await;
-        let opened = self.bench.opened.as_mut().expect("it is opened again whenever it is taken");
-        if opened.turns % 2 == 1 {
-            let none = opened.claims.claim(BOTS[0], 1, self.world.stage.now(), &self.hands).await;
-            drop(none.expect("the queue can be read"));
-        }
-        opened.turns = 0;
     }
 
     /// Runs something on the bench's runtime. Without tokio's budget, which would let a poll that asked for much at
@@ -228,7 +218,6 @@ impl Run<'_> {
                     }
                 };
                 if room > 0 {
-                    opened.turns += 1;
                     rows.extend(opened.claims.claim(bot, room, now, &self.hands).await.expect("the queue can be read"));
                     wait = Duration::from_millis(500);
                 }
@@ -425,6 +414,14 @@ impl Run<'_> {
             let changed = bucket.foreign_objects.iter().any(|(key, body)| bucket.objects.get(key) != Some(body));
             (left, gone || changed)
         };
+        let leaks = {
+            let state = self.world.lock();
+            let sidecars = state.bucket.objects.iter().filter(|(key, _)| key.rsplit('.').next() == Some("json"));
+            sidecars.filter(|(_, body)| String::from_utf8_lossy(body).contains(CANARY)).count() > 0
+        };
+        if leaks || self.bench.hand.holds(CANARY).await {
+            self.world.violation("the signature of a URL is in a sidecar or in the queue".into());
+        }
         if !left.is_empty() {
             self.world.violation(format!("uploads are left after the sweep: {left:?}"));
         }

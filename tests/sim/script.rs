@@ -7,6 +7,9 @@ use bytes::Bytes;
 use crate::rng::Rng;
 use crate::stage::START;
 
+/// The signature of every URL: nobody may write it down.
+pub(crate) const CANARY: &str = "CANARY";
+
 /// One session at Kore.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -79,12 +82,13 @@ impl File {
 
     pub(crate) fn url(&self, turn: u64) -> String {
         let mut url = format!("https://files.kore.ai{}", self.path);
-        write!(url, "?e=4102444800&n={turn}&s=CANARY").expect("a String takes everything");
+        write!(url, "?e=4102444800&n={turn}&s={CANARY}").expect("a String takes everything");
         url
     }
 }
 
-/// 8-bit PCM at 8 kHz, mono.
+/// 8-bit PCM at 8 kHz, mono. Without a pad byte behind an odd number of samples, as many write it: a file that was cut
+/// just before that byte is whole to everybody who has not seen its length.
 fn wav(rng: &mut Rng, samples: usize) -> Vec<u8> {
     let size = u32::try_from(samples).expect("it is small");
     let mut file = Vec::with_capacity(44 + samples);
@@ -104,8 +108,5 @@ fn wav(rng: &mut Rng, samples: usize) -> Vec<u8> {
     file.extend_from_slice(b"data");
     file.extend_from_slice(&size.to_le_bytes());
     file.extend((0..samples).map(|_| rng.next().to_le_bytes()[0]));
-    if samples % 2 == 1 {
-        file.push(0);
-    }
     file
 }

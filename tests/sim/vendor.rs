@@ -67,14 +67,15 @@ impl SimVendor {
             return Err(PollError::NotFound { message: "no such session".into() });
         };
         let mut recordings = Vec::new();
-        lists.remove(&actor);
         if word == "success" && !empty {
             let all = told.script.files.len();
             let shown = if short { 1 + rng.index(all) } else { all };
             told.urls += 1;
             told.successes += 1;
             recordings = told.script.files[..shown].iter().map(|file| listed(file, told.urls)).collect();
-            lists.insert(actor, (0..shown).collect());
+            // A list that is asked for again may be shorter: what the first one had is archived all the same.
+            let seen = lists.entry(actor).or_default();
+            seen.extend(seen.len()..shown);
         }
         Ok(Answer { status: Status::new(word), recordings })
     }
@@ -133,7 +134,7 @@ impl SimVendor {
     }
 
     fn refuse_file(&self, url: &SignedUrl) -> Result<(), FetchError> {
-        let message = "the simulated host refuses".to_owned();
+        let message = format!("the simulated host refuses {url}");
         if self.0.strikes(Fault::HostDown) {
             let retry_after = self.0.lock().rng.chance(500).then(|| Duration::from_secs(20));
             return Err(FetchError::Unreachable { retry_after, message });
