@@ -276,7 +276,45 @@ mod tests {
         assert_eq!(MediaHost::parse("[::1]:9000").unwrap().to_string(), "[::1]:9000");
     }
 
+    /// An oracle that shares nothing with the policy but the parser: https, no user, and a listed host on its port.
+    fn is_harmless(url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+        let listed = match url.port().unwrap_or(443) {
+            443 => host == "media.acme.lan" || host.strip_suffix(".kore.ai").is_some_and(|rest| !rest.is_empty()),
+            9000 => host == "10.0.0.7",
+            _ => false,
+        };
+        listed && url.scheme() == "https" && url.username().is_empty() && url.password().is_none()
+    }
+
+    fn judge(text: &str) {
+        let policy = hosts(&["*.kore.ai", "media.acme.lan", "10.0.0.7:9000"], false);
+        let Ok(url) = Url::parse(text) else { return };
+        match policy.allows(&url) {
+            Ok(_) => assert!(is_harmless(&url), "{text:?} is followed"),
+            Err(refusal) => {
+                let message = refusal.to_string();
+                assert!(!message.contains("s=CANARY") && !message.chars().any(char::is_control), "{message:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn fuzz_urls_that_are_kept() {
+        let urls = crate::corpus::kept_text("urls");
+        urls.iter().for_each(|url| judge(url.trim_end()));
+        let policy = hosts(&["*.kore.ai", "media.acme.lan", "10.0.0.7:9000"], false);
+        let followed =
+            urls.iter().filter(|url| Url::parse(url.trim_end()).is_ok_and(|url| policy.allows(&url).is_ok()));
+        assert_eq!(followed.count(), 3, "one of each entry of the policy, and none of the others");
+    }
+
     proptest! {
+        #[test]
+        fn fuzz_urls(text in crate::corpus::bent_text("urls")) {
+            judge(&text);
+        }
+
         #[test]
         fn any_text_is_an_entry_or_a_printable_error(text: String) {
             match MediaHost::parse(&text) {

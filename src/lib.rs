@@ -25,3 +25,6 @@ pub mod http;
 pub mod shutdown;
 pub mod app;
 pub mod commands;
+
+#[cfg(test)]
+mod corpus;

@@ -293,7 +293,26 @@ fn every_key() -> Vec<(String, String)> {
     keys
 }
 
+/// Settings, or one printable sentence that tells no secret.
+fn judge(text: &str) {
+    let environment = [SECRET].into_iter().collect();
+    if let Err(error) = from_text(text, &environment) {
+        let message = error.to_string();
+        assert!(!message.contains("canary-secret") && !message.contains(char::is_control), "{message:?}");
+    }
+}
+
+#[test]
+fn fuzz_settings_that_are_kept() {
+    crate::corpus::kept_text("settings").iter().for_each(|text| judge(text));
+}
+
 proptest! {
+    #[test]
+    fn fuzz_settings(text in crate::corpus::bent_text("settings")) {
+        judge(&text);
+    }
+
     #[test]
     fn no_document_makes_the_reader_panic(text in "(?s).*", variable in "(?s).*") {
         let environment = [("KORE_ARCHIVER__POLL__ERROR", &variable)].into_iter().collect();

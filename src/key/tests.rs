@@ -25,7 +25,25 @@ fn any_files() -> impl Strategy<Value = Vec<(String, Sha256)>> {
         .prop_map(|files| files.into_iter().map(|(path, (name, _))| (name, Sha256::of(&path.to_be_bytes()))).collect())
 }
 
+#[test]
+fn fuzz_names_that_are_kept() {
+    let names = crate::corpus::kept_text("names");
+    assert!(names.iter().all(|name| is_safe(&safe_name(name))), "{names:?}");
+    // All of them in one list, and each twice, under paths of their own.
+    let files: Vec<_> = (0_u32..).zip(names.iter().chain(&names)).collect();
+    let files: Vec<_> = files.iter().map(|(path, name)| ((*name).clone(), Sha256::of(&path.to_be_bytes()))).collect();
+    let different: std::collections::BTreeSet<_> = named(&files).into_iter().collect();
+    assert_eq!(different.len(), files.len());
+}
+
 proptest! {
+    #[test]
+    fn fuzz_names(name in crate::corpus::bent_text("names")) {
+        let safe = safe_name(&name);
+        prop_assert!(is_safe(&safe), "{name:?} became {safe:?}");
+        prop_assert_eq!(&safe_name(&safe), &safe, "and stays what it is");
+    }
+
     #[test]
     fn a_name_is_safe_whatever_it_was(name in any_name()) {
         let safe = safe_name(&name);

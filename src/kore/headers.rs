@@ -49,7 +49,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn fuzz_retry_after_that_is_kept() {
+        let now = date("Tue, 05 Mar 2024 12:00:00 GMT").unwrap();
+        for value in crate::corpus::kept_text("retry-after") {
+            assert!(retry_after(&value, now).is_none_or(|wait| (SHORTEST..=LONGEST).contains(&wait)), "{value:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn fuzz_retry_after(value in crate::corpus::bent_text("retry-after"), now: i64) {
+            let wait = retry_after(&value, Timestamp::from_millis(now));
+            prop_assert!(wait.is_none_or(|wait| (SHORTEST..=LONGEST).contains(&wait)), "{wait:?}");
+        }
+
         #[test]
         fn any_text_gives_a_wait_within_the_bounds_or_none(value: String, now: i64) {
             if let Some(wait) = retry_after(&value, Timestamp::from_millis(now)) {

@@ -287,6 +287,30 @@ mod tests {
         assert!(hint(&"long ".repeat(200), None).contains("is Published"));
     }
 
+    /// What holds whatever came: an answer's files are apart, and an error is short, printable and tells no signature.
+    fn judge(code: u16, body: &[u8]) {
+        match Reply::new(code, Ok(body)).read(&id()) {
+            Ok(answer) => {
+                let paths: std::collections::HashSet<_> =
+                    answer.recordings.iter().map(|file| file.url.path()).collect();
+                assert_eq!(paths.len(), answer.recordings.len(), "{answer:?}");
+                // A path has no question mark of its own: what is shown ends before the query.
+                assert!(answer.recordings.iter().all(|file| !file.url.to_string().contains('?')), "{answer:?}");
+            }
+            Err(error) => {
+                let message = error.to_string();
+                assert!(message.chars().count() <= 300 && !message.chars().any(char::is_control), "{message:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn fuzz_answers_that_are_kept() {
+        for body in crate::corpus::kept("answers") {
+            [200, 302, 400, 401, 403, 404, 429, 500].into_iter().for_each(|code| judge(code, &body));
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic_and_no_message_holds_control_characters(
@@ -298,6 +322,11 @@ mod tests {
                 prop_assert!(!message.chars().any(char::is_control));
                 prop_assert!(message.chars().count() <= 300);
             }
+        }
+
+        #[test]
+        fn fuzz_answers(code in prop_oneof![Just(200), 100u16..700], body in crate::corpus::bent("answers")) {
+            judge(code, &body);
         }
 
         #[test]

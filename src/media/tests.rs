@@ -205,6 +205,18 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+#[test]
+fn fuzz_recordings_that_are_kept() {
+    for bytes in crate::corpus::kept("recordings") {
+        for ending in [Ending::Marked, Ending::Unmarked] {
+            let whole = inspect(&bytes, None, ending);
+            let mut inspector = Inspector::new(None);
+            bytes.iter().for_each(|byte| inspector.feed(&[*byte]));
+            assert_eq!(inspector.finish(ending), whole);
+        }
+    }
+}
+
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let magics: Vec<Vec<u8>> = samples::all().iter().map(|sample| sample.bytes[..12].to_vec()).collect();
     (prop_oneof![Just(Vec::new()), select(magics)], vec(any::<u8>(), 0..6000))
@@ -212,11 +224,11 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 6, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_depends_on_the_segmentation_and_no_doubt_is_lifted(
-        bytes in prop_oneof![3 => mutated(), 1 => noise()],
+    fn fuzz_recordings_nothing_depends_on_the_segmentation_and_no_doubt_is_lifted(
+        bytes in prop_oneof![3 => mutated(), 1 => crate::corpus::bent("recordings"), 1 => noise()],
         segments in vec(1..5000_usize, 1..20),
         promised in prop_oneof![Just(None), (0..40_000_u64).prop_map(Some)],
         is_marked in any::<bool>(),

@@ -143,3 +143,6 @@ fn check_identity(path: &Path, identity: Identity) -> Result<(), QueueError> {
         "it was moved, replaced or restored while the daemon was running; start the daemon again to go on with what is there now",
     ))
 }
+
+#[cfg(test)]
+mod tests;

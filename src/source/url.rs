@@ -161,6 +161,19 @@ mod tests {
 
     proptest! {
         #[test]
+        fn fuzz_signed_urls(text in crate::corpus::bent_text("urls")) {
+            match SignedUrl::parse(&text) {
+                Ok(url) => {
+                    let shown = format!("{url} {url:?}");
+                    // A path has no question mark of its own.
+                    prop_assert!(!shown.contains(['?', '#']), "{shown}");
+                    prop_assert!(!shown.chars().any(char::is_control), "{shown:?}");
+                }
+                Err(message) => prop_assert!(!message.contains("CANARY"), "{message}"),
+            }
+        }
+
+        #[test]
         fn no_text_panics_and_no_query_is_shown(text in "(https?://)?\\PC{0,60}(\\?s=CANARY)?") {
             if let Ok(url) = SignedUrl::parse(&text) {
                 prop_assert!(!url.to_string().contains("?s=CANARY"));

@@ -1,0 +1,112 @@
+//! Rows as strangers leave them: whatever stands in a column, whoever switched the CHECKs off, the row is claimed, as one
+//! to work on or as one to refuse with a reason, and the queue goes on.
+
+use proptest::sample::select;
+use proptest::test_runner::TestRunner;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::corpus;
+
+/// Every column but `state`: a row in another state is nobody's business.
+const COLUMNS: [&str; 19] = [
+    "session_id",
+    "bot",
+    "priority",
+    "call_ended_at",
+    "metadata",
+    "enqueued_at",
+    "next_poll_at",
+    "polls",
+    "failures",
+    "kore_status",
+    "last_error",
+    "pending_since",
+    "lease_token",
+    "wait_kind",
+    "wait_step",
+    "error_step",
+    "first_failure_at",
+    "denials",
+    "over_at",
+];
+/// As what the bytes are stored; text need not be UTF-8.
+const FORMS: [&str; 5] = ["CAST(?1 AS TEXT)", "?1", "CAST(?1 AS INTEGER)", "CAST(?1 AS REAL)", "CAST(?1 AS NUMERIC)"];
+
+struct Scene {
+    queue: Queue,
+    stranger: SqliteConnection,
+    _folder: TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        // Thousands of commits: on a memory disk, where there is one.
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let path = folder.path().join("queue.db");
+        let queue = Queue::open(&path, Arc::new(SystemClock::new())).await.unwrap();
+        let mut stranger = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        let sql = "PRAGMA ignore_check_constraints = ON; PRAGMA synchronous = OFF";
+        sqlx::raw_sql(sql).execute(&mut stranger).await.unwrap();
+        Self { queue, stranger, _folder: folder }
+    }
+
+    /// Puts a row with these bytes in this column, and claims it.
+    async fn judge(&mut self, column: &str, form: &str, bytes: &[u8]) {
+        sqlx::raw_sql("DELETE FROM sessions").execute(&mut self.stranger).await.unwrap();
+        let sql = match column {
+            "session_id" => format!("INSERT OR IGNORE INTO sessions (session_id) VALUES ({form})"),
+            _ => format!("INSERT OR IGNORE INTO sessions (session_id, {column}) VALUES ('sound', {form})"),
+        };
+        let inserted = sqlx::query(AssertSqlSafe(sql)).bind(bytes).execute(&mut self.stranger).await;
+        // What SQLite itself does not take, such as a NULL, never becomes a row.
+        if inserted.is_ok_and(|inserted| inserted.rows_affected() == 1) {
+            self.claim(column).await;
+        }
+    }
+
+    async fn claim(&mut self, column: &str) {
+        let (bots, now) = (["default"], SystemClock::new().now().after(std::time::Duration::from_secs(1)));
+        let due = self.queue.claims.next_due(&bots, now).await.unwrap();
+        let hands = Hands::default();
+        let mut rows = self.queue.claims.claim(bots[0], 10, now, &hands).await.unwrap();
+        rows.extend(self.queue.claims.claim_strangers(&bots, 10, now, &hands).await.unwrap());
+        assert_eq!(!rows.is_empty(), due.is_now(now), "what is due is there, and the other way round");
+        // A time that can be read, and lies in the days to come, is waited for.
+        assert!(rows.len() == 1 || column == "next_poll_at" && due.bots.len() == 1, "{due:?}");
+        for row in rows {
+            let label = row.lease().label().to_owned();
+            assert!(label.chars().count() <= 128 && !label.chars().any(char::is_control), "{label:?}");
+            if let Claimed::Invalid { lease, why, .. } = row {
+                assert!(
+                    !why.is_empty() && why.chars().count() <= 1000 && !why.chars().any(char::is_control),
+                    "{why:?}"
+                );
+                let refused = self.queue.writer.submit(Write::Refuses { lease, why, at: now }).await;
+                assert_eq!(refused, Ok(Applied::Yes));
+            }
+        }
+    }
+}
+
+#[test]
+fn fuzz_rows() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut scene = runtime.block_on(Scene::new());
+    for bytes in corpus::kept("rows") {
+        for (column, form) in COLUMNS.iter().flat_map(|column| FORMS.map(|form| (column, form))) {
+            runtime.block_on(scene.judge(column, form, &bytes));
+        }
+    }
+    let rows = (select(&COLUMNS[..]), select(&FORMS[..]), corpus::bent("rows"));
+    let scene = std::cell::RefCell::new(scene);
+    let judged = TestRunner::default().run(&rows, |(column, form, bytes)| {
+        runtime.block_on(scene.borrow_mut().judge(column, form, &bytes));
+        Ok(())
+    });
+    judged.unwrap();
+}
