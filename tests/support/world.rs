@@ -14,6 +14,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use tempfile::TempDir;
 
+use super::canaries::{Canaries, PAGES, assert_without};
 use super::kore::{self, FakeKore};
 use super::s3::{self, FakeS3};
 
@@ -126,7 +127,10 @@ impl World {
 
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the binary starts")
+        let output = self.command(arguments).output().expect("the binary starts");
+        let said = [&output.stdout[..], &output.stderr].concat();
+        assert_without(&[(arguments.join(" "), said)], &self.canaries());
+        output
     }
 
     /// Starts the daemon, and waits until it is ready.
@@ -135,7 +139,7 @@ impl World {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the folder is ours");
         let child = self.command(&["run"]).stderr(file).spawn().expect("the binary starts");
         let address = self.settings["http.listen"].trim_matches('"').to_owned();
-        let mut daemon = Daemon { child, address, log };
+        let mut daemon = Daemon { child, address, log, canaries: self.canaries() };
         daemon.ready().await;
         daemon
     }
@@ -240,6 +244,7 @@ pub struct Daemon {
     child: Child,
     pub address: String,
     log: PathBuf,
+    canaries: Canaries,
 }
 
 impl Daemon {
@@ -300,6 +305,12 @@ impl Daemon {
 
     /// SIGTERM, and its exit code.
     pub async fn stop(mut self) -> i32 {
+        for page in PAGES {
+            // One that has no pages, or no answer any more, has nothing to show.
+            let shown = tokio::time::timeout(Duration::from_secs(2), self.try_get(page)).await;
+            let shown = shown.ok().flatten().map(|(_, text)| (page.to_owned(), text.into_bytes()));
+            assert_without(shown.as_slice(), &self.canaries);
+        }
         self.signal("TERM");
         self.ended().await.code().unwrap_or(-1)
     }
