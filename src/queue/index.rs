@@ -65,6 +65,9 @@ impl Gap<'_> {
     }
 }
 
+/// When the first and the last row of one priority are due, as they stand there.
+type Ends = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 async fn earliest(
     connection: &mut SqliteConnection,
     bot: &str,
@@ -80,7 +83,7 @@ async fn earliest(
          UNION ALL \
          SELECT NULL, NULL FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority > ?2 LIMIT 1)"
     );
-    let ends: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> =
+    let ends: Vec<Ends> =
         sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(bot).bind(HIGHEST_PRIORITY).fetch_all(connection).await?;
     let due = ends.iter().map(|(first, last)| {
         let first = first.as_deref().and_then(moment).unwrap_or(now);
