@@ -64,7 +64,9 @@ pub(crate) fn kept(kind: &str) -> Vec<Vec<u8>> {
 /// One of the kept inputs, bent in up to six places, or noise.
 pub(crate) fn bent(kind: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let bent = (select(kept(kind)), vec(bend(), 0..6)).prop_map(|(mut bytes, bends)| {
-        bends.into_iter().for_each(|bend| bend.apply(&mut bytes));
+        for bend in bends {
+            bend.apply(&mut bytes);
+        }
         bytes
     });
     prop_oneof![9 => bent, 1 => vec(any::<u8>(), 0..300)]
