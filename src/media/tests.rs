@@ -211,7 +211,9 @@ fn fuzz_recordings_that_are_kept() {
         for ending in [Ending::Marked, Ending::Unmarked] {
             let whole = inspect(&bytes, None, ending);
             let mut inspector = Inspector::new(None);
-            bytes.iter().for_each(|byte| inspector.feed(&[*byte]));
+            for byte in &bytes {
+                inspector.feed(&[*byte]);
+            }
             assert_eq!(inspector.finish(ending), whole);
         }
     }
