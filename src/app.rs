@@ -1,6 +1,7 @@
 //! The composition root: the only place that builds the edges and puts them together. Build, run, drain.
 
 mod lessons;
+mod service;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
-use sd_notify::NotifyState;
 use tokio::sync::{Mutex, Notify, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -155,10 +155,11 @@ impl App {
     /// [`QueueError::NotUsable`] inside if the queue can no longer be used, else what has failed.
     pub async fn run(mut self) -> anyhow::Result<Ended> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), bots = self.journeys.bots.len(), "ready");
-        let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("archiving")]);
+        service::ready();
         recall_uploads(&self.journeys, &self.desk, self.writer.run()).await;
         let sweep = tokio::spawn(sweep(self.journeys.clone()));
-        let watchdog = tokio::spawn(feed_watchdog(self.vitals.clone(), Arc::clone(&self.journeys.clock)));
+        let watchdog = tokio::spawn(service::feed_watchdog(self.journeys.clone(), self.vitals.clone()));
+        let status = tokio::spawn(service::tell(self.journeys.clone(), self.vitals.clone()));
         let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
         let lessons = tokio::spawn(lessons::keep(self.journeys.clone(), std::mem::take(&mut self.accounts)));
         let mut health = self.writer.health();
@@ -170,14 +171,14 @@ impl App {
                 error = server_end(self.server.as_mut()) => Err(error),
             }
         };
-        let _ = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("finishing what is under way")]);
+        service::stopping();
         if ended.is_ok() {
             self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
             lessons::write(&self.journeys);
             self.flush().await;
         }
         self.shutdown.hard.cancel();
-        for task in [sweep, watchdog, wal, lessons] {
+        for task in [sweep, watchdog, status, wal, lessons] {
             task.abort();
         }
         tracing::info!("stopped");
@@ -325,17 +326,6 @@ fn left_upload(record: &Record, bucket: &str) -> Option<LeftUpload> {
         upload: text("upload_id").map(UploadId),
     };
     is_ours.then_some(upload)
-}
-
-/// The service manager hears from us only while the loop turns.
-async fn feed_watchdog(vitals: Vitals, clock: Arc<dyn Clock>) {
-    let Some(patience) = sd_notify::watchdog_enabled() else { return };
-    loop {
-        if vitals.age() < patience / 2 {
-            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-        }
-        clock.sleep(patience / 4).await;
-    }
 }
 
 /// Bytes of write-ahead log that nobody needs, and how often it is looked at.

@@ -38,12 +38,36 @@ impl What {
     }
 }
 
+/// Every word that a pause is given as its reason: a label of the metrics, and a line of the runbook each.
+pub const REASONS: [&str; 16] = [
+    // Of a bot.
+    "rate_limited",
+    "unauthorized",
+    // Of the bucket: its set-up,
+    "access_denied",
+    "credentials",
+    "kms",
+    "no_such_bucket",
+    "wrong_region",
+    "clock",
+    "invalid",
+    // its bad days,
+    "unavailable",
+    "corrupted",
+    "conflict",
+    "mismatch",
+    // Of the queue.
+    "locked",
+    "disk_full",
+    "io_error",
+];
+
 /// A pause as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// [`What::label`]
     pub what: String,
-    /// One word, from a fixed set.
+    /// One word of [`REASONS`].
     pub reason: &'static str,
     /// What happened and what to do.
     pub message: String,
@@ -182,6 +206,7 @@ impl Pauses {
     /// this is an attempt from before: it can make the pause longer by naming a later end, and no more.
     #[must_use]
     pub fn pause(&self, what: &What, reason: &'static str, message: &str, wait: Option<Duration>) -> Option<Change> {
+        debug_assert!(REASONS.contains(&reason), "{reason} is a word that the runbook does not know");
         let (clock, backoff) = (&self.inner.clock, &self.inner.backoff);
         let (now, wall) = (clock.elapsed(), clock.now());
         let mut all = self.lock();

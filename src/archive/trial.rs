@@ -1,7 +1,12 @@
-//! One small object that proves that writing works: what `check --write` does.
+//! The proof that writing works: what `check --write` does.
 //!
-//! It goes the way that sidecars go, condition, checksum and comparison included. Its bytes are always the same, so that
-//! the one that an earlier check left is found and compared instead of written again.
+//! Two ways lead into a bucket, and both are gone. One small object goes the way that sidecars go, condition, checksum
+//! and comparison included. Its bytes are always the same, so that the one that an earlier check left is found and
+//! compared instead of written again. Being refused as taken proves no permission, though: in which order a store looks
+//! at keys, policies and KMS is its own affair. So an upload in parts is begun as well, given a part, and aborted, which
+//! needs the right to write, to abort, and to use the encryption key, and leaves nothing behind, every time anew.
+//!
+//! Left alone: a check that is killed between the two leaves an upload of some bytes, for the bucket's own rule.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +14,7 @@ use bytes::Bytes;
 use super::store::{Label, UploadId};
 use super::{Archive, CopyError, UploadLedger};
 use crate::key::ObjectKey;
-use crate::receipt::Tally;
+use crate::receipt::{Checksums, Tally};
 use crate::transfer::Segments;
 
 const KEY: &str = "kore-archiver-check.txt";
@@ -20,25 +25,45 @@ impl Archive {
     ///
     /// # Errors
     /// [`CopyError`] of the bucket.
-    ///
-    /// # Panics
-    /// Never: the key is a constant.
     pub async fn trial(&self) -> Result<(ObjectKey, &'static str), CopyError> {
-        let key = ObjectKey::parse(KEY.to_owned()).expect("a constant that is a key");
+        let key = key();
         let mut tally = Tally::default();
         tally.update(TEXT.as_bytes());
         let receipt = tally.receipt();
-        let label = Label { content_type: "text/plain".to_owned(), metadata: Vec::new() };
-        let body = Segments::from(Bytes::from_static(TEXT.as_bytes()));
-        if self.put(&key, &label, body, &receipt).await?.is_some() {
+        if self.put(&key, &label(), body(), &receipt).await?.is_some() {
             return Ok((key, "was put"));
         }
         self.verify(&key, &receipt).await?;
         Ok((key, "is there from before, and was refused a second time"))
     }
+
+    /// Begins an upload on the same key, sends a part, and aborts it: nothing of it is ever seen in the bucket.
+    ///
+    /// # Errors
+    /// [`CopyError`] of the bucket, of the first step that was refused. The upload is aborted whatever came before.
+    pub async fn trial_of_parts(&self) -> Result<(), CopyError> {
+        let (key, checksums) = (key(), Checksums::of([TEXT.as_bytes()]));
+        let upload = self.store.create_upload(&key, &label()).await?;
+        let sent = self.store.put_part(&key, &upload, 1, body(), &checksums).await;
+        let aborted = self.store.abort(&key, &upload).await;
+        sent?;
+        Ok(aborted?)
+    }
 }
 
-/// The ledger of those who start no multipart upload.
+fn key() -> ObjectKey {
+    ObjectKey::parse(KEY.to_owned()).expect("a constant that is a key")
+}
+
+fn label() -> Label {
+    Label { content_type: "text/plain".to_owned(), metadata: Vec::new() }
+}
+
+fn body() -> Segments {
+    Segments::from(Bytes::from_static(TEXT.as_bytes()))
+}
+
+/// The ledger of those whose uploads need not be found again.
 #[derive(Debug)]
 pub struct NoLedger;
 

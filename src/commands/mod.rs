@@ -13,6 +13,7 @@ mod status;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Environment, Settings, SettingsError};
 use crate::queue::QueueError;
@@ -124,6 +125,20 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
             runtime.block_on(check::run(arguments, &settings, &environment, file))
         }
         Command::Config(arguments) => config::run(arguments, &settings()?),
+    }
+}
+
+/// Ctrl-C, or a polite kill: what was shown is then put in order.
+async fn interruption() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
 
 use super::{Exit, output};
 use crate::app::App;
@@ -28,6 +29,9 @@ pub(super) struct Arguments {
     until_empty: bool,
 }
 
+/// How often the bar is drawn.
+const LOOK: Duration = Duration::from_millis(500);
+
 pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
@@ -35,10 +39,13 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     let shutdown = Shutdown::on_signals()?;
     let app = App::build(settings, shutdown, arguments.until_empty).await?;
     let desk = app.desk();
-    let bar = (arguments.until_empty && std::io::stderr().is_terminal()).then(|| tokio::spawn(draw(Arc::clone(&desk))));
+    let has_ended = CancellationToken::new();
+    let shows = arguments.until_empty && std::io::stderr().is_terminal();
+    let bar = shows.then(|| tokio::spawn(draw(Arc::clone(&desk), has_ended.clone())));
     let ended = app.run().await;
+    has_ended.cancel();
     if let Some(bar) = bar {
-        bar.abort();
+        let _ = bar.await;
     }
     ended?;
     if !arguments.until_empty {
@@ -55,21 +62,28 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     Ok(Exit::NeedsAPerson)
 }
 
-/// A bar over all rows of the queue, on a terminal.
-async fn draw(desk: Arc<Desk>) {
+/// A bar over all rows of the queue, on a terminal; it stays there as it was at the end.
+async fn draw(desk: Arc<Desk>, has_ended: CancellationToken) {
     let clock = SystemClock::new();
     let bar = ProgressBar::new(0);
-    bar.set_style(
-        ProgressStyle::with_template("{wide_bar} {pos}/{len} sessions, {msg}").expect("the template is a constant"),
-    );
+    bar.set_style(ProgressStyle::with_template("{wide_bar} {msg}").expect("the template is a constant"));
+    let mut is_last = false;
     loop {
         if let Ok(counts) = desk.counts().await {
             let of = |state: State| counts.iter().find(|count| count.0 == state.as_str()).map_or(0, |count| count.1);
             let all: i64 = counts.iter().map(|count| count.1).sum();
+            let settled = all - of(State::Pending);
             bar.set_length(u64::try_from(all).unwrap_or(0));
-            bar.set_position(u64::try_from(all - of(State::Pending)).unwrap_or(0));
-            bar.set_message(format!("{} failed", of(State::Failed)));
+            bar.set_position(u64::try_from(settled).unwrap_or(0));
+            let not_done = settled - of(State::Done);
+            bar.set_message(format!("{settled}/{all} sessions, {not_done} not archived"));
         }
-        clock.sleep(Duration::from_millis(500)).await;
+        if is_last {
+            return bar.abandon();
+        }
+        tokio::select! {
+            () = clock.sleep(LOOK) => {}
+            () = has_ended.cancelled() => is_last = true,
+        }
     }
 }

@@ -70,7 +70,7 @@ fn text(document: &Value, now: Timestamp) -> String {
     }
     for (title, key, columns) in [
         ("paused", "pauses", &["what", "reason", "since", "until", "message"][..]),
-        ("newest that need a person", "newest_failures", &["session_id", "finished_at", "reason", "last_error"][..]),
+        ("newest that need a person", "newest_failures", &["session_id", "reason", "finished_at", "last_error"][..]),
     ] {
         let records = records(&document[key]);
         if !records.is_empty() {

@@ -92,9 +92,14 @@ fn filled(parts: &[(&str, String)]) -> String {
 /// One word for the title, and the sentence that comes first.
 fn banner(facts: &Facts) -> (&'static str, String) {
     let (word, class, text) = match (&facts.queue, facts.pauses.len()) {
-        _ if facts.loop_age >= super::STUCK => {
-            ("stuck", "bad", format!("The loop has not come round for {}.", duration(facts.loop_age)))
-        }
+        _ if facts.loop_age >= super::STUCK => (
+            "stuck",
+            "bad",
+            format!(
+                "The loop has not come round for {}. The service manager restarts it; else <code>systemctl restart kore-archiver</code>.",
+                duration(facts.loop_age)
+            ),
+        ),
         (Err(error), _) => ("no queue", "bad", format!("The queue cannot be read: {}", escaped(error))),
         (Ok(_), 0) => ("working", "good", "Working. Nothing is paused.".to_owned()),
         (Ok(_), 1) => ("paused", "warn", "Something is paused; the rest goes on.".to_owned()),
@@ -119,7 +124,7 @@ fn counts(queue: &QueueFacts) -> String {
 fn waiting(facts: &Facts, queue: &QueueFacts) -> String {
     let Some(oldest) = queue.oldest_pending else { return "Nothing is pending.".to_owned() };
     let age = duration(facts.now.since(oldest));
-    format!("The oldest pending session was enqueued {age} ago; {} are due and not yet taken.", grouped(queue.due))
+    format!("The oldest pending session was enqueued {age} ago. Due and not yet taken: {}.", grouped(queue.due))
 }
 
 fn pauses(pauses: &[Pause]) -> String {
@@ -185,7 +190,7 @@ fn failure(record: &Record) -> String {
     let advice = Reason::parse(text("reason")).map_or("", Reason::advice);
     let error = match text("last_error") {
         "" => String::new(),
-        error => format!("<p>{}</p>", escaped(error)),
+        error => format!("<p class=\"said\">{}</p>", escaped(error)),
     };
     format!(
         "<div class=\"item\"><div class=\"top\"><span><code>{}</code> <b class=\"bad\">{}</b></span><span class=\"soft\">{} · {}</span></div>{error}<p class=\"soft\">{}</p></div>",
@@ -193,8 +198,17 @@ fn failure(record: &Record) -> String {
         escaped(text("reason")),
         escaped(text("bot")),
         time(text("finished_at")),
-        escaped(advice),
+        with_code(advice),
     )
+}
+
+/// Our own advice, in which what is to be typed stands between backticks.
+fn with_code(advice: &str) -> String {
+    let piece = |(number, piece): (usize, &str)| match number % 2 {
+        0 => escaped(piece),
+        _ => format!("<code>{}</code>", escaped(piece)),
+    };
+    advice.split('`').enumerate().map(piece).collect()
 }
 
 /// Full is full, also where more than the limit was counted.
@@ -310,7 +324,8 @@ mod tests {
     fn every_reason_that_needs_a_person_says_what_to_do() {
         for reason in Reason::ALL {
             let record = [("reason".to_owned(), Value::from(reason.as_str()))].into_iter().collect();
-            assert!(failures(&[record]).contains(&escaped(reason.advice())));
+            assert!(failures(&[record]).contains(&with_code(reason.advice())));
+            assert!(!with_code(reason.advice()).contains('`'), "{reason:?}");
             assert!(reason.advice().len() > 10, "{reason:?}");
         }
     }

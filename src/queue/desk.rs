@@ -177,6 +177,17 @@ impl Desk {
         Ok(rows.iter().map(count).collect())
     }
 
+    /// How many rows are pending, counted up to one more than `most`.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn pending(&self, most: i64) -> Result<i64, QueueError> {
+        let sql = "SELECT COUNT(*) AS it FROM (SELECT 1 FROM sessions WHERE state = 'pending' \
+                   LIMIT CAST(?1 AS INTEGER) + 1)";
+        let rows = self.read(sql, &[&most.to_string()]).await?;
+        Ok(rows.first().and_then(|row| row["it"].as_i64()).unwrap_or(0))
+    }
+
     /// How many pending rows are due, counted up to `most`.
     ///
     /// # Errors

@@ -88,8 +88,9 @@ fn install(settings: &LogSettings, gate: Gate) -> Result<(), TelemetryError> {
 }
 
 fn gate(format: LogFormat, environment: &Environment) -> Result<Gate, TelemetryError> {
-    let colour = std::io::stderr().is_terminal() && !environment.forbids_colour();
-    let text = || Gate::new(Form::Text { colour }, to_stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    let form = Form::Text { colour: is_terminal && !environment.forbids_colour() };
+    let text = || if is_terminal { Gate::new(form, to_terminal) } else { Gate::new(form, to_stderr) };
     match format {
         LogFormat::Json => Ok(Gate::new(Form::Json, to_stderr)),
         LogFormat::Journald => journal(Path::new(JOURNAL)).map_err(TelemetryError::Journal),
@@ -102,6 +103,12 @@ fn gate(format: LogFormat, environment: &Environment) -> Result<Gate, TelemetryE
 
 fn to_stderr(line: &[u8]) {
     write_or_drop(std::io::stderr().lock(), line);
+}
+
+/// In the place of a progress bar, if there is one, which is then drawn again below.
+fn to_terminal(line: &[u8]) {
+    const CLEAR_LINE: &[u8] = b"\r\x1b[K";
+    to_stderr(&[CLEAR_LINE, line].concat());
 }
 
 /// Writes a line in one go; a reader that is gone costs the line and nothing else.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -37,7 +38,10 @@ fn chmod_queue(world: &World, mode: u32) {
 /// Runs it: exit code, and the findings that are no `ok`, as `outcome what: detail -> advice`.
 fn check(world: &World, arguments: &[&str]) -> (i32, Vec<String>) {
     let all: Vec<&str> = ["check", "--json"].iter().chain(arguments).copied().collect();
-    let output = world.run(&all);
+    findings(world.run(&all))
+}
+
+fn findings(output: Output) -> (i32, Vec<String>) {
     let text = String::from_utf8(output.stdout).expect("it is text");
     assert!(!text.contains("a secret key"), "{text}");
     assert!(!text.contains("a fake secret"), "{text}");
@@ -88,6 +92,7 @@ async fn a_good_set_up_is_proven_line_by_line_and_written_to_only_when_asked() {
     assert_eq!(world.s3.keys(), ["kore-archiver-check.txt"]);
     clean(&world, &["--write"]);
     assert_eq!((world.s3.overwrites(), world.s3.deletes()), (0, 0), "the second one finds it");
+    assert_eq!((world.s3.count(Op::UploadPart), world.s3.open_uploads().len()), (2, 0), "no upload is left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,6 +174,59 @@ async fn a_clock_that_is_off_is_told_by_kores_date() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_is_told_by_the_stores_date_and_blamed_for_its_refusals() {
+    let world = world().await;
+    for (seconds, told) in [(-300, "s ahead of the store's"), (7200, "s behind the store's")] {
+        world.s3.fail_next(Op::Any, Times::Forever, Fault::ClockAhead(seconds));
+        one_fault(&world, &[], &["clock, bucket", told, "timedatectl"]);
+        world.s3.heal();
+    }
+    clean(&world, &[]);
+}
+
+/// `check --offline` with the queue on a disk of that size. `None` where nobody may mount one.
+fn check_on_a_disk_of(world: &mut World, size: &str) -> Option<(i32, Vec<String>)> {
+    const SCRIPT: &str = "mount -t tmpfs -o size=$0,mode=2770 tmpfs \"$1\" || exit 99
+        shift; \"$1\" run --until-empty --config \"$2\" 2>/dev/null || exit 99
+        exec \"$1\" check --offline --json --config \"$2\"";
+    let disk = world.path("disk");
+    std::fs::create_dir_all(&disk).expect("the folder is ours");
+    world.set("queue.path", &format!("\"{}\"", disk.join("queue.db").display()));
+    let mut apart = Command::new("unshare");
+    apart.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, size]);
+    let plain = world.command(&[]);
+    let output = apart.arg(disk).arg(plain.get_program()).arg(world.config()).output().ok()?;
+    let may_not = output.stdout.is_empty();
+    if may_not {
+        println!("SKIPPED: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    (!may_not).then(|| findings(output))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_with_little_room_for_the_queue_is_a_fault_until_there_is_more() {
+    let mut world = World::new().await;
+    let Some((code, found)) = check_on_a_disk_of(&mut world, "64m") else { return };
+    assert_eq!((code, faults(&found).len()), (3, 1), "{found:?}");
+    assert!(found.iter().any(|fault| fault.contains("MiB are free") && fault.contains("make room")), "{found:?}");
+    let (code, found) = check_on_a_disk_of(&mut world, "1g").expect("as before");
+    assert_eq!((code, faults(&found).len()), (0, 0), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_not_be_used_is_told_also_when_the_object_is_there_from_before() {
+    let mut world = world().await;
+    world.set("bucket.sse", "\"aws:kms\"").set("bucket.kms_key_id", "\"arn:aws:kms:eu-central-1:1:key/2\"");
+    clean(&world, &["--write"]);
+    world.s3.deny("kms:GenerateDataKey");
+    // Nothing says whether S3 looks at the key's name or at the encryption key first.
+    world.s3.fail_next(Op::PutObject, Times::Forever, Fault::Status(412, "PreconditionFailed"));
+    one_fault(&world, &["--write"], &["write in parts", "kms:GenerateDataKey", "bucket.kms_key_id"]);
+    world.s3.heal();
+    clean(&world, &["--write"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_media_host_without_an_address_is_named() {
     let mut world = world().await;
     world.set("bots.default.media_hosts", "[\"*.kore.ai\", \"media.invalid\"]");
@@ -199,7 +257,8 @@ async fn each_missing_permission_is_named_and_granting_it_mends_it() {
         ("s3:ListBucket", vec!["s3:ListBucket", "s3:ListBucket"]),
         ("s3:GetObject", vec!["s3:GetObject"]),
         ("s3:ListBucketMultipartUploads", vec!["s3:ListBucketMultipartUploads"]),
-        ("s3:PutObject", vec!["s3:PutObject"]),
+        ("s3:PutObject", vec!["s3:PutObject", "s3:PutObject"]),
+        ("s3:AbortMultipartUpload", vec!["s3:AbortMultipartUpload"]),
     ] {
         world.s3.deny(denied);
         let (code, found) = check(&world, &["--write"]);

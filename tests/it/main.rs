@@ -32,6 +32,7 @@ mod rows;
 mod s3_adapter;
 mod s3_refusals;
 mod schedule;
+mod service;
 mod sidecar_schema;
 mod sidecars;
 mod statuses;

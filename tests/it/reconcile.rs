@@ -160,3 +160,24 @@ async fn rows_whose_recordings_are_elsewhere_or_unlisted_are_told_apart() {
     assert_eq!((code, &document["elsewhere"]), (3, &Value::from(1)));
     assert_eq!(drift(&document), [format!("{}: no_recordings -", id(2))]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_broken_off_names_the_place_from_which_another_goes_on() {
+    let world = done(700..=700).await;
+    world
+        .execute(
+            "INSERT INTO sessions (session_id, state, reason, finished_at)
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+             SELECT printf('65e7133a3242653c%08x', i), 'done', 'archived', '2026-11-23T08:15:00.000Z' FROM n",
+        )
+        .await
+        .unwrap();
+    world.s3.deny("s3:GetObject");
+    let (code, document) = reconcile(&world, &[]);
+    assert_eq!((code, &document["finished"], &document["after"]), (1, &false.into(), &id(500).into()));
+    world.s3.heal();
+    let (code, document) = reconcile(&world, &["--after", &id(500)]);
+    assert_eq!((code, &document["finished"], &document["after"]), (3, &true.into(), &Value::Null));
+    assert_eq!((&document["sessions"], &document["objects"]), (&101.into(), &1.into()));
+    assert_eq!(drift(&document).len(), 100, "those of which the queue lists no recording");
+}

@@ -135,9 +135,15 @@ impl World {
 
     /// Starts the daemon, and waits until it is ready.
     pub async fn daemon(&self) -> Daemon {
+        self.daemon_with(&[]).await
+    }
+
+    /// The same, with these variables.
+    pub async fn daemon_with(&self, variables: &[(&str, String)]) -> Daemon {
         let log = self.path("log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the folder is ours");
-        let child = self.command(&["run"]).stderr(file).spawn().expect("the binary starts");
+        let variables = variables.iter().map(|(name, value)| (name, value));
+        let child = self.command(&["run"]).envs(variables).stderr(file).spawn().expect("the binary starts");
         let address = self.settings["http.listen"].trim_matches('"').to_owned();
         let mut daemon = Daemon { child, address, log, canaries: self.canaries() };
         daemon.ready().await;

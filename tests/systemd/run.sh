@@ -65,6 +65,8 @@ seen() {
 uploads_are_open() { [ "$(seen open_uploads)" -gt 0 ]; }
 no_upload_is_open() { [ "$(seen open_uploads)" = 0 ]; }
 has_left_running() { [ "$(property SubState)" != running ]; }
+is_idle() { [ "$(property StatusText)" = "nothing is pending" ]; }
+says_what_is_copied() { [[ $(property StatusText) == *" pending, "*" being copied" ]]; }
 is_restarting() { [ "$(property SubState)" = auto-restart ]; }
 drop_in() { # NAME, text on stdin
 	mkdir -p /etc/systemd/system/$unit.d
@@ -122,10 +124,17 @@ systemctl start $unit || {
 }
 printf '  started in %s\n' "$(took)"
 is "state" active "$(systemctl is-active $unit)"
+until_ 10 is_idle || fault "status: $(property StatusText)"
 printf '  status: %s\n' "$(property StatusText)"
 is "folder" "2770 kore-archiver:kore-archiver" "$(mode /var/lib/kore-archiver)"
 is "queue" "660 kore-archiver:kore-archiver" "$(mode $queue)"
 holds "/readyz" curl --fail --silent --show-error --noproxy '*' -o /dev/null http://127.0.0.1:9464/readyz
+
+title "check, as the service's account and with its credentials"
+systemd-run --pipe --wait --quiet --uid=kore-archiver -p EnvironmentFile=-/etc/kore-archiver/environment \
+	kore-archiver check --write </dev/null >/tmp/check 2>&1
+is "check --write ends with" 0 $?
+sed 's/^/  | /' /tmp/check
 
 title "Insert as another user, with the sqlite3 CLI"
 useradd --create-home --groups kore-archiver alice
@@ -161,6 +170,8 @@ for n in $(seq 100 139); do echo "INSERT INTO sessions (session_id, priority) VA
 for n in 0 1 2 3; do echo "INSERT INTO sessions (session_id, priority) VALUES ('65e7133a3242653c0000${n}b16', 1);"; done | as alice sqlite3 $queue
 until_ 20 uploads_are_open || fault "no upload in parts has begun"
 printf '  pending: %s, open uploads: %s\n' "$(pending)" "$(seen open_uploads)"
+until_ 10 says_what_is_copied || fault "the status does not say what is copied"
+printf '  status: %s\n' "$(property StatusText)"
 pid=$(property MainPID)
 start_clock
 kill -9 "$pid"
@@ -284,6 +295,20 @@ log_since "$(($(now) - 20000))" -n 15 | sed 's/^/  | /'
 printf '  fields: %s\n' "$(journalctl -t kore-archiver --no-pager -o json | grep -o '"KORE_[A-Z0-9_]*"' | sort | uniq -c | sort -rn | awk '{printf "%s ", $2}')"
 is "stopped watchdogs apart, errors in the journal" "" "$(journalctl -t kore-archiver --no-pager -p err -o cat | head -n 5)"
 
+title "Backup while it runs, restore"
+sqlite3 $queue ".backup /root/backup.db"
+insert 65e7133a3242653c58d70006
+until_ 20 is_done 65e7133a3242653c58d70006 || fault "not done after the backup"
+systemctl stop $unit
+rm -f $queue $queue-wal $queue-shm
+install -o kore-archiver -g kore-archiver -m 0660 /root/backup.db $queue
+systemctl start $unit || fault "it does not start on a restored queue"
+is "a row of after the backup is gone" "" "$(state 65e7133a3242653c58d70006)"
+insert 65e7133a3242653c58d70006
+until_ 20 is_done 65e7133a3242653c58d70006 || fault "not done after it was enqueued again"
+is "its recording was adopted; objects overwritten, deleted" "0 0" "$(seen overwrites) $(seen deletes)"
+is "sessions done, and sidecars in the bucket" "$(sql "SELECT count(*) FROM sessions WHERE state = 'done'")" "$(seen sidecars)"
+
 title "Upgrade while it runs"
 for n in $(seq 300 319); do echo "INSERT INTO sessions (session_id) VALUES ('65e7133a3242653c58d70$n');"; done | as alice sqlite3 $queue
 pid=$(property MainPID)
@@ -308,7 +333,7 @@ holds "queue and settings are there" test -f $queue -a -f /etc/kore-archiver/con
 apt-get purge -y kore-archiver >/tmp/purge.log 2>&1 || fault "purge: $(cat /tmp/purge.log)"
 grep '^kore-archiver:' /tmp/purge.log | sed 's/^/  /'
 holds "the settings are gone" test ! -e /etc/kore-archiver/config.toml
-is "the queue is there, with its rows" "$sessions" "$(sqlite3 $queue "SELECT count(*) FROM sessions WHERE session_id NOT LIKE '65e7133a3242653c58d702%' AND session_id NOT LIKE '65e7133a3242653c58d703%' AND session_id NOT LIKE '%58d7thread%' AND session_id NOT LIKE '%58d7process%' AND session_id NOT GLOB '*0000[4-7]b16' AND session_id NOT IN ('65e7133a3242653c58d70004', '65e7133a3242653c58d70005')")"
+is "the queue is there, with its rows" "$sessions" "$(sqlite3 $queue "SELECT count(*) FROM sessions WHERE session_id NOT LIKE '65e7133a3242653c58d702%' AND session_id NOT LIKE '65e7133a3242653c58d703%' AND session_id NOT LIKE '%58d7thread%' AND session_id NOT LIKE '%58d7process%' AND session_id NOT GLOB '*0000[4-7]b16' AND session_id NOT IN ('65e7133a3242653c58d70004', '65e7133a3242653c58d70005', '65e7133a3242653c58d70006')")"
 is "no unit is left" "" "$(systemctl list-unit-files --no-legend 'kore-archiver*')"
 apt-get install -y "$here/kore-archiver-next.deb" >/tmp/again.log 2>&1 || fault "again: $(cat /tmp/again.log)"
 is "installed again, the queue is the account's still" "660 kore-archiver:kore-archiver" "$(mode $queue)"

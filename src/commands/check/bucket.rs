@@ -1,9 +1,9 @@
 //! The bucket: is it there, in that region, may we do what the daemon does, and is it safe to keep recordings in.
 //!
 //! Each permission is proven by using it, on keys that belong to nobody. What cannot be proven without writing is proven
-//! with `--write` only, and then by the daemon's own way of writing: a conditional put under a checksum, compared with
-//! what the bucket reports afterwards. The object stays, because this program deletes nothing; the next time it is found
-//! and compared again.
+//! with `--write` only, and then by the daemon's own two ways of writing: a conditional put under a checksum, compared
+//! with what the bucket reports afterwards, and an upload in parts, which is aborted. The object stays, because this
+//! program deletes nothing; the next time it is found and compared again.
 
 use std::sync::Arc;
 
@@ -19,12 +19,20 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{BucketSettings, Settings, Sse};
 use crate::key::ObjectKey;
 
+/// S3 refuses what is signed by a clock that is further off.
+const REFUSED_SKEW_SECONDS: u64 = 15 * 60;
+
 pub(super) async fn check(report: &mut Report, settings: &Settings, write: bool) {
     let store = Arc::new(S3Store::connect(&settings.bucket).await);
     let introduction = store.introduce().await;
     let now = SystemClock::new().now();
     if let Some(theirs) = introduction.their_time {
-        of_clock(report, "clock, bucket", "the store's", (now.as_millis() - theirs.as_millis()) / 1000);
+        let ahead = (now.as_millis() - theirs.as_millis()) / 1000;
+        of_clock(report, "clock, bucket", "the store's", ahead);
+        if introduction.answer.is_err() && ahead.unsigned_abs() > REFUSED_SKEW_SECONDS {
+            // The refusal says nothing about permissions: HEAD carries no reason, and S3 refuses everybody then.
+            return report.note("bucket", "it refuses every request for the clock's sake; the rest was not tried");
+        }
     }
     if !is_there(report, &settings.bucket, introduction) {
         return;
@@ -33,7 +41,7 @@ pub(super) async fn check(report: &mut Report, settings: &Settings, write: bool)
     if write {
         may_write(report, settings, Arc::clone(&store)).await;
     } else {
-        report.note("write", "not tried; --write puts one small object and leaves it");
+        report.note("write", "not tried; --write puts one small object and leaves it, and tries an upload in parts");
     }
     is_safe(report, &settings.bucket, &store).await;
 }
@@ -79,10 +87,20 @@ async fn may_write(report: &mut Report, settings: &Settings, store: Arc<S3Store>
     let archive = Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, clock, stop);
     match archive.trial().await {
         Ok((key, how)) => report.ok("write", &format!("{key} {how}, and the bucket holds what was sent")),
-        Err(CopyError::Store(error)) => report.store_fault("write", &error),
-        Err(error) => {
+        Err(error) => of_writing(report, "write", &error),
+    }
+    match archive.trial_of_parts().await {
+        Ok(()) => report.ok("write in parts", "an upload was begun, given a part, and aborted"),
+        Err(error) => of_writing(report, "write in parts", &error),
+    }
+}
+
+fn of_writing(report: &mut Report, what: &str, error: &CopyError) {
+    match error {
+        CopyError::Store(error) => report.store_fault(what, error),
+        other => {
             let advice = "this store does not keep what it is given: use another, or ask its maker";
-            report.fault("write", &error.to_string(), advice);
+            report.fault(what, &other.to_string(), advice);
         }
     }
 }

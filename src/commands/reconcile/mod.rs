@@ -4,8 +4,9 @@
 //! told at once. Memory holds one page, and of the drift no more than [`MOST_LISTED`] sessions for `--json`. It changes
 //! nothing unless `--repair` is given, and works beside a running daemon.
 //!
-//! It may end at any moment: a page that was finished is named, and `--after` goes on behind it. Starting over is as
-//! good, only slower, because a second look changes nothing. `--repair` sends a session back in the transaction that
+//! It may end at any moment, by a signal, an error or a kill: the last session of a finished page is named, on the bar or
+//! every [`TOLD_EVERY`], and `--after` goes on behind it. Starting over is as good, only slower, because a second look
+//! changes nothing. `--repair` sends a session back in the transaction that
 //! every `retry` uses, and only while it is still `done`/`archived`: the daemon then copies what is missing, beside
 //! what is different, as long as Kore still has it.
 
@@ -63,6 +64,8 @@ pub(super) struct Arguments {
 /// Sessions a page, and objects that are looked at side by side.
 const PAGE: u32 = 500;
 const SIDE_BY_SIDE: usize = 32;
+/// Where nobody sees the bar, it is said so often how far it has come.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// A store that cannot be reached is asked again so often, after so long; the SDK has tried three times each.
 const PATIENCE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
 
@@ -81,11 +84,11 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
         read_back: arguments.read_back,
     };
     let bar = bar(desk.count_done(&after, since).await?);
-    let mut walk =
-        Walk { desk, auditor, since, after, repair: arguments.repair, bar, tally: Tally::new(arguments.json) };
+    let (repair, tally, told_at) = (arguments.repair, Tally::new(arguments.json), clock.elapsed());
+    let mut walk = Walk { desk, auditor, since, after, repair, bar, tally, clock, told_at };
     let ended = tokio::select! {
         ended = walk.go_on() => ended,
-        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+        () = super::interruption() => Err(anyhow!("interrupted")),
     };
     stop.cancel();
     walk.end(ended)
@@ -101,6 +104,9 @@ struct Walk {
     repair: bool,
     bar: ProgressBar,
     tally: Tally,
+    clock: SystemClock,
+    /// When it was last said how far it has come, if nobody sees the bar.
+    told_at: Duration,
 }
 
 impl Walk {
@@ -113,7 +119,19 @@ impl Walk {
                 self.send_back(&drifted).await?;
             }
             self.after = last;
+            self.tell();
         }
+    }
+
+    /// Names the place from which another run could go on, should this one be killed.
+    fn tell(&mut self) {
+        let here = output::plain(&self.after);
+        if self.bar.is_hidden() && self.clock.elapsed().saturating_sub(self.told_at) >= TOLD_EVERY {
+            self.told_at = self.clock.elapsed();
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            output::complain(&format!("{done} of {all} sessions compared, --after {here} goes on from here"));
+        }
+        self.bar.set_message(here);
     }
 
     /// Looks at a page; gives the sessions that drifted.
@@ -190,7 +208,7 @@ fn after(arguments: &Arguments) -> Result<String, Usage> {
 fn bar(sessions: u64) -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} sessions, {per_sec}, {eta} left");
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} sessions, {per_sec}, {eta} left, at {msg}");
     ProgressBar::with_draw_target(Some(sessions), target).with_style(style.expect("the template is a constant"))
 }
 

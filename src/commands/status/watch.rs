@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{document, text};
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::commands::output;
+use crate::commands::{interruption, output};
 use crate::queue::Desk;
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub(super) async fn watch(desk: &Desk) -> anyhow::Result<()> {
     }
     let ended = tokio::select! {
         ended = draw(desk, is_terminal) => ended,
-        signal = tokio::signal::ctrl_c() => signal,
+        () = interruption() => Ok(()),
     };
     if is_terminal {
         output::print(SHOW_CURSOR)?;

@@ -70,6 +70,8 @@ pub enum Fault {
     IgnoreIfNoneMatch,
     /// Checksums are neither checked nor kept nor reported.
     NoChecksums,
+    /// The store's clock is so many seconds ahead. S3 takes 15 minutes of it.
+    ClockAhead(i64),
     /// 400 `InvalidArgument` to a request that names one of these.
     RefuseChecksums(&'static [Algorithm]),
 }
@@ -103,6 +105,7 @@ impl Fault {
             | Self::ErrorIn200
             | Self::DropBeforeApply
             | Self::DropAfterApply
+            | Self::ClockAhead(_)
             | Self::Hang(_) => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use kore_archiver::clock::{Clock as _, SystemClock};
 use s3s::Body;
 use s3s::service::S3Service;
 use tokio::net::{TcpListener, TcpStream};
@@ -110,6 +111,16 @@ impl Server {
                 wait(how_long).await;
                 Err(io::ErrorKind::TimedOut.into())
             }
+            Some(Fault::ClockAhead(seconds)) => {
+                let refuses = seconds.abs() > MOST_SKEW_SECONDS;
+                let mut answer = if refuses {
+                    error_answer(request, 403, "RequestTimeTooSkewed").await
+                } else {
+                    self.apply(request).await?
+                };
+                answer.headers_mut().insert(http::header::DATE, date(seconds));
+                Ok(answer)
+            }
             Some(Fault::Status(status, code)) => Ok(error_answer(request, status, code).await),
             Some(Fault::SlowDown) => Ok(error_answer(request, 503, "SlowDown").await),
             Some(Fault::ErrorIn200) => Ok(error_answer(request, 200, "InternalError").await),
@@ -120,6 +131,16 @@ impl Server {
     async fn apply(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
         self.s3.call(request.map(Body::from)).await.map_err(|error| io::Error::other(format!("{error:?}")))
     }
+}
+
+/// S3 refuses requests that are signed further away from its own time.
+const MOST_SKEW_SECONDS: i64 = 15 * 60;
+
+/// What time it is there, in HTTP's words.
+fn date(ahead: i64) -> http::HeaderValue {
+    let seconds = SystemClock::new().now().as_millis() / 1000 + ahead;
+    let time = UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).expect("it is after 1970"));
+    httpdate::fmt_http_date(time).parse().expect("a date is plain")
 }
 
 #[expect(clippy::disallowed_methods, reason = "the far end of a real socket hangs in real time")]

@@ -1,0 +1,117 @@
+//! What the service manager hears of the daemon: that it is ready, that its loop turns, what is going on, that it ends.
+//!
+//! The watchdog is fed by the loop's progress and by nothing else: a daemon whose loop stands still for half of the
+//! manager's patience is no longer vouched for, whatever its other tasks do. The status is one line, the one that
+//! `systemctl status` shows; it is sent when it has changed. A manager that sets no watchdog, or none at all, hears the
+//! beginning and the end alone, and costs no look at the queue.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+use crate::journey::Journeys;
+use crate::pause::Pause;
+use crate::queue::QueueError;
+use crate::worker::Vitals;
+
+/// How often the line is looked at: a person who types `systemctl status` twice sees it move.
+const LOOK: Duration = Duration::from_secs(2);
+/// Pending rows are counted up to so many, every [`LOOK`] again: some milliseconds.
+const MOST_PENDING: i64 = 100_000;
+
+/// The daemon works from now on.
+pub(super) fn ready() {
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("ready")]);
+}
+
+/// The daemon is about to end.
+pub(super) fn stopping() {
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+}
+
+/// Says what is going on, for as long as it goes on.
+pub(super) async fn tell(journeys: Journeys, vitals: Vitals) {
+    if sd_notify::watchdog_enabled().is_none() {
+        return;
+    }
+    let mut told = String::new();
+    loop {
+        let line = line(&Facts {
+            pending: journeys.desk.pending(MOST_PENDING).await,
+            in_flight: journeys.flights.all().len(),
+            in_hand: vitals.in_hand(),
+            stops: journeys.stop.is_cancelled(),
+            pauses: journeys.pauses.all(),
+        });
+        if line != told {
+            let _ = sd_notify::notify(&[NotifyState::Status(&line)]);
+            told = line;
+        }
+        journeys.clock.sleep(LOOK).await;
+    }
+}
+
+/// Feeds the watchdog for as long as the loop turns.
+pub(super) async fn feed_watchdog(journeys: Journeys, vitals: Vitals) {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        if vitals.age() < patience / 2 {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        journeys.clock.sleep(patience / 4).await;
+    }
+}
+
+#[derive(Debug)]
+struct Facts {
+    pending: Result<i64, QueueError>,
+    in_flight: usize,
+    in_hand: usize,
+    stops: bool,
+    pauses: Vec<Pause>,
+}
+
+/// `1204 pending, 3 being copied; paused: bucket (access_denied)`
+fn line(facts: &Facts) -> String {
+    let mut line = match (&facts.pending, facts.stops) {
+        (_, true) => format!("stopping: {} in hand", facts.in_hand),
+        (Ok(0), _) => "nothing is pending".to_owned(),
+        (Ok(pending), _) if *pending > MOST_PENDING => format!("more than {MOST_PENDING} pending"),
+        (Ok(pending), _) => format!("{pending} pending"),
+        (Err(error), _) => format!("the queue cannot be read: {error}"),
+    };
+    if facts.in_flight > 0 {
+        let _ = write!(line, ", {} being copied", facts.in_flight);
+    }
+    for (number, pause) in facts.pauses.iter().enumerate() {
+        let before = if number == 0 { "; paused: " } else { ", " };
+        let _ = write!(line, "{before}{} ({})", pause.what, pause.reason);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    #[test]
+    fn one_line_says_how_many_wait_what_moves_and_what_is_paused_why() {
+        let mut facts = Facts { pending: Ok(0), in_flight: 0, in_hand: 0, stops: false, pauses: Vec::new() };
+        assert_eq!(line(&facts), "nothing is pending");
+        facts.pending = Ok(1204);
+        facts.in_flight = 3;
+        assert_eq!(line(&facts), "1204 pending, 3 being copied");
+        let at = Timestamp::from_seconds(0);
+        let pause = |what: &str, reason| Pause { what: what.into(), reason, message: "m".into(), since: at, until: at };
+        facts.pauses = vec![pause("bot:sales", "unauthorized"), pause("bucket", "kms")];
+        facts.in_flight = 0;
+        facts.pending = Ok(MOST_PENDING + 1);
+        assert_eq!(line(&facts), "more than 100000 pending; paused: bot:sales (unauthorized), bucket (kms)");
+        facts.stops = true;
+        facts.in_hand = 5;
+        facts.pauses.clear();
+        assert_eq!(line(&facts), "stopping: 5 in hand");
+    }
+}
