@@ -62,8 +62,10 @@ impl Tally {
                 "drift": self.listed, "not_listed": self.drifted - self.listed.len() as u64,
             }));
         }
-        let mut text = format!("{} sessions with {} recordings compared; ", self.sessions, self.objects);
+        let so_far = if is_finished { "" } else { "broken off: " };
+        let mut text = format!("{so_far}{} sessions with {} recordings compared; ", self.sessions, self.objects);
         let _ = match self.drifted {
+            0 if !is_finished => write!(text, "the bucket holds all of these"),
             0 => write!(text, "the bucket holds all of it"),
             drifted => write!(text, "{drifted} drifted, {} put back to pending", self.repaired),
         };
