@@ -104,7 +104,7 @@ struct Walk {
     repair: bool,
     bar: ProgressBar,
     tally: Tally,
-    clock: SystemClock,
+    clock: Arc<SystemClock>,
     /// When it was last said how far it has come, if nobody sees the bar.
     told_at: Duration,
 }
