@@ -76,7 +76,8 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     let desk = desk(settings).await?;
     let stop = CancellationToken::new();
     let store = Arc::new(S3Store::connect(&settings.bucket).await);
-    let archive = Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, clock, stop.clone());
+    let archive =
+        Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, clock.clone(), stop.clone());
     let auditor = Auditor {
         archive,
         bucket: settings.bucket.name.clone(),
