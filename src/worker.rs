@@ -26,6 +26,8 @@ use crate::queue::{Applied, Claimed, Claims, Due, Hands, QueueError, Write};
 
 /// How often an idle daemon looks whether somebody inserted a row.
 const LOOK: Duration = Duration::from_secs(1);
+/// A busy loop comes round no more often: one look serves for all that happened meanwhile.
+const ROUND: Duration = Duration::from_millis(2);
 /// Timers are no finer; what is due by then is due in one look.
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 /// Results that may wait for the writer before claiming stops: what a blocked writer may cost in memory.
@@ -93,6 +95,8 @@ pub struct Worker {
     rows_of_tasks: HashMap<Id, i64>,
     unwritten: FuturesUnordered<BoxFuture<'static, (i64, Option<Applied>)>>,
     until_empty: bool,
+    /// When the loop last looked, in terms of [`Clock::elapsed`].
+    looked_at: Duration,
     /// By how much the clock was set back in all, as far as it was heeded.
     set_back: Duration,
 }
@@ -130,6 +134,7 @@ impl Worker {
             rows_of_tasks: HashMap::new(),
             unwritten: FuturesUnordered::new(),
             until_empty,
+            looked_at: Duration::ZERO,
             set_back: Duration::ZERO,
         }
     }
@@ -157,6 +162,7 @@ impl Worker {
     /// Claims what is due and starts it. Says whether nothing at all is left.
     async fn look(&mut self, is_new: bool) -> Result<bool, QueueError> {
         let now = self.journeys.clock.now();
+        self.looked_at = self.journeys.clock.elapsed();
         let has_changed = self.claims.has_changed().await?;
         self.heed_clock();
         if is_new || has_changed || self.due.is_now(now) {
@@ -239,14 +245,19 @@ impl Worker {
     async fn wait(&mut self, stop: &CancellationToken) -> bool {
         let clock = Arc::clone(&self.journeys.clock);
         let nap = self.nap(clock.now());
-        tokio::select! {
+        let is_woken = tokio::select! {
             biased;
-            () = stop.cancelled() => false,
-            Some(done) = self.tasks.join_next_with_id() => { self.finished(done); self.reap(); true }
-            Some((row, applied)) = self.unwritten.next() => { self.committed(row, applied); self.reap(); true }
+            () = stop.cancelled() => return false,
+            Some(done) = self.tasks.join_next_with_id() => { self.finished(done); true }
+            Some((row, applied)) = self.unwritten.next() => { self.committed(row, applied); true }
             () = self.moved.notified() => true,
             () = clock.sleep(nap) => false,
+        };
+        if is_woken {
+            clock.sleep(ROUND.saturating_sub(clock.elapsed().saturating_sub(self.looked_at))).await;
+            self.reap();
         }
+        is_woken
     }
 
     /// Whatever else is ready comes along, so that one look serves for all of it.
