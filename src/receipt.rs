@@ -129,8 +129,8 @@ impl Checksums {
     }
 }
 
-/// Counts and sums what passes.
-struct Summing {
+/// Counts and sums what passes: [`Checksums`] in the making.
+pub(crate) struct Summing {
     bytes: u64,
     crc64nvme: crc_fast::Digest,
     crc32: crc_fast::Digest,
@@ -147,13 +147,17 @@ impl Default for Summing {
 }
 
 impl Summing {
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.crc64nvme.update(bytes);
         self.crc32.update(bytes);
     }
 
-    fn checksums(self) -> Checksums {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn checksums(self) -> Checksums {
         Checksums {
             bytes: self.bytes,
             crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),

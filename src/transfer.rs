@@ -2,87 +2,35 @@
 //!
 //! Bytes are kept as the segments that arrived and never gathered into one buffer. Before a part is read its room is
 //! taken from one [`Memory`] that all transfers share; the room goes back when the part is dropped, which is after the
-//! bucket has it. A transfer holds at most one part that is not full, and full ones leave by themselves, so that
-//! waiting for room always ends.
+//! bucket has it. A part that is held can be sent again, so this is what is done while there is room.
+//!
+//! Where room is short, a part [flows](Coming::Flows): it is sent while it comes and holds a [`WINDOW`]. Who has to
+//! wait for room for half a second does so, and so does a part that has been filling for as long while
+//! others wait: the slow give way to the fast, and nobody is slower than its own source. What came of unknown length
+//! cannot flow, because a part's length goes ahead of it; its parts are held, and wait for room in turn. Waiting always
+//! ends, since full parts leave by themselves and others flow.
+//!
+//! `memory` is the room, `segments` what stands in it, `flow` the narrow channel of a part that is not held.
 
-use std::fmt;
-use std::sync::Arc;
+mod flow;
+mod memory;
+mod segments;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use flow::{Flow, Sink, flow};
+pub use memory::Memory;
+use memory::Room;
+use segments::Gathering;
+pub use segments::Segments;
 
 use crate::media::{Ending, Inspection, Inspector};
-use crate::receipt::{Checksums, Receipt, Tally};
+use crate::receipt::{Checksums, Receipt, Summing, Tally};
 use crate::source::{Download, FetchError};
 
-/// What parts may hold at once, over all transfers (`transfer.memory`).
-#[derive(Clone, Debug)]
-pub struct Memory {
-    kib: Arc<Semaphore>,
-    all: u32,
-}
-
-impl Memory {
-    /// Room for so many bytes.
-    #[must_use]
-    pub fn new(bytes: u64) -> Self {
-        let all = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        Self { kib: Arc::new(Semaphore::new(all as usize)), all }
-    }
-
-    async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
-        // More than there is would wait for ever.
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.all);
-        Arc::clone(&self.kib).acquire_many_owned(kib).await.expect("this semaphore is never closed")
-    }
-}
-
-/// A body as it arrived, never gathered into one buffer: cheap to clone, so that it can be sent again.
-#[derive(Clone, Default)]
-pub struct Segments {
-    segments: Vec<Bytes>,
-    bytes: u64,
-}
-
-impl fmt::Debug for Segments {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Segments").field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
-
-impl Segments {
-    /// Adds the next bytes.
-    pub fn push(&mut self, segment: Bytes) {
-        self.bytes += segment.len() as u64;
-        self.segments.push(segment);
-    }
-
-    /// How many bytes in all.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Whether there is not one byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// The pieces, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.segments.iter()
-    }
-}
-
-impl From<Bytes> for Segments {
-    fn from(bytes: Bytes) -> Self {
-        let mut segments = Self::default();
-        segments.push(bytes);
-        segments
-    }
-}
+/// What a part that flows holds at most: two connections' buffers, and what is between them.
+const WINDOW: u64 = 1024 * 1024;
 
 /// One part of a body, with the room that it takes.
 #[derive(Debug)]
@@ -94,7 +42,25 @@ pub struct Portion {
     /// Whether the body ends with it.
     pub is_last: bool,
     /// Given back when this is dropped.
-    _room: OwnedSemaphorePermit,
+    _room: Room,
+}
+
+/// What the next part is.
+#[derive(Debug)]
+pub enum Coming {
+    /// All of it is in hand.
+    Held(Portion),
+    /// It has this many bytes, more than none; they are to be [poured](Intake::pour), and cannot be had again.
+    Flows(u64),
+}
+
+/// What was poured.
+#[derive(Clone, Copy, Debug)]
+pub struct Poured {
+    /// The checksums of all that passed.
+    pub checksums: Checksums,
+    /// Whether the body ends with it.
+    pub is_last: bool,
 }
 
 /// A body that is being read.
@@ -103,11 +69,16 @@ pub struct Intake {
     download: Download,
     memory: Memory,
     part_size: u64,
+    may_flow: bool,
     tally: Tally,
     inspector: Inspector,
     /// What arrived beyond the part that was asked for.
     ahead: Option<Bytes>,
     ended: bool,
+    /// Of a part that is to flow, what was held until then.
+    begun: Option<(Gathering, Room)>,
+    /// Room was short before: the next part need not wait to find out.
+    has_flowed: bool,
 }
 
 /// A body that came to its end.
@@ -121,91 +92,109 @@ pub struct Arrival {
     pub ending: Ending,
 }
 
-/// The pieces of one part. Each piece keeps the whole buffer alive that its connection was read into, which for a
-/// source that trickles is many times as large as what came: small ones are copied together.
-#[derive(Default)]
-struct Gathering {
-    segments: Segments,
-    small: Vec<u8>,
-}
-
-impl Gathering {
-    /// Pieces below this are copied: 32 KiB, what a source that is in any hurry sends at once.
-    const SMALL: usize = 32 * 1024;
-    /// In blocks of about this size.
-    const BLOCK: usize = 256 * 1024;
-
-    fn len(&self) -> u64 {
-        self.segments.len() + self.small.len() as u64
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        if piece.len() >= Self::SMALL {
-            self.settle();
-            self.segments.push(piece);
-            return;
-        }
-        self.small.extend_from_slice(&piece);
-        if self.small.len() >= Self::BLOCK {
-            self.settle();
-        }
-    }
-
-    fn settle(&mut self) {
-        if !self.small.is_empty() {
-            self.segments.push(Bytes::copy_from_slice(&self.small));
-            self.small.clear();
-        }
-    }
-
-    fn finish(mut self) -> Segments {
-        self.settle();
-        self.segments
-    }
-}
-
 /// S3's limit.
 const MOST_PARTS: u64 = 10_000;
 
 impl Intake {
     /// Starts reading. Parts are of `part_size`, or larger if the longest possible body would need more than 10,000.
+    /// They flow if they may and must.
     #[must_use]
-    pub fn new(download: Download, memory: Memory, part_size: u64, max_bytes: u64) -> Self {
+    pub fn new(download: Download, memory: Memory, part_size: u64, max_bytes: u64, may_flow: bool) -> Self {
         let longest = download.length.unwrap_or(max_bytes);
-        let inspector = Inspector::new(download.length);
-        let part_size = part_size.max(longest.div_ceil(MOST_PARTS));
-        Self { download, memory, part_size, tally: Tally::default(), inspector, ahead: None, ended: false }
+        Self {
+            inspector: Inspector::new(download.length),
+            part_size: part_size.max(longest.div_ceil(MOST_PARTS)),
+            may_flow: may_flow && download.length.is_some_and(|length| length > 0),
+            download,
+            memory,
+            tally: Tally::default(),
+            ahead: None,
+            ended: false,
+            begun: None,
+            has_flowed: false,
+        }
     }
 
     /// The next part; after the last one there is none.
     ///
     /// # Errors
     /// What went wrong with the source. The body cannot be read on after that.
-    #[expect(clippy::missing_panics_doc, reason = "a length that is less than that of bytes in memory is a usize")]
-    pub async fn portion(&mut self) -> Result<Portion, FetchError> {
-        let room = self.memory.take(self.expected()).await;
-        let mut segments = Gathering::default();
-        while let Some(mut bytes) = self.next().await? {
-            let free = self.part_size - segments.len();
-            if bytes.len() as u64 > free {
-                let split = usize::try_from(free).expect("it is less than the length of these bytes");
-                self.ahead = Some(bytes.split_off(split));
-            }
-            if !bytes.is_empty() {
-                segments.push(bytes);
-            }
-            if segments.len() == self.part_size {
+    pub async fn next_part(&mut self) -> Result<Coming, FetchError> {
+        let Some(room) = self.room().await else {
+            let window = self.memory.take(WINDOW.min(self.expected())).await;
+            return Ok(self.flows(Gathering::default(), window));
+        };
+        let (mut gathering, may_flow, memory) = (Gathering::default(), self.may_flow, self.memory.clone());
+        let give_way = memory.wanted();
+        tokio::pin!(give_way);
+        loop {
+            let piece = tokio::select! {
+                biased;
+                piece = self.next(self.part_size - gathering.len()) => piece?,
+                () = &mut give_way, if may_flow => return Ok(self.flows(gathering, room)),
+            };
+            let Some(piece) = piece else { break };
+            gathering.push(piece);
+            if gathering.len() == self.part_size {
                 break;
             }
         }
-        let segments = segments.finish();
+        let segments = gathering.finish();
         let is_last = self.ends_with(segments.len()).await?;
         let checksums = Checksums::of(segments.iter().map(AsRef::as_ref));
-        segments.iter().for_each(|segment| {
-            self.tally.update(segment);
-            self.inspector.feed(segment);
-        });
-        Ok(Portion { segments, checksums, is_last, _room: room })
+        segments.iter().for_each(|segment| self.look_at(segment));
+        Ok(Coming::Held(Portion { segments, checksums, is_last, _room: room }))
+    }
+
+    /// Passes a part on that [flows](Coming::Flows), to whoever holds the other end.
+    ///
+    /// # Errors
+    /// What went wrong with the source. The body cannot be read on after that.
+    pub async fn pour(&mut self, sink: Sink) -> Result<Poured, FetchError> {
+        let bytes = self.expected();
+        let mut sums = Summing::default();
+        let mut window = None;
+        if let Some((gathering, mut room)) = self.begun.take() {
+            for piece in gathering.finish() {
+                self.pass(piece, &mut sums, &sink).await;
+            }
+            room.shrink_to(WINDOW);
+            window = Some(room);
+        }
+        while sums.bytes() < bytes
+            && let Some(piece) = self.next(bytes - sums.bytes()).await?
+        {
+            self.pass(piece, &mut sums, &sink).await;
+        }
+        drop((sink, window));
+        Ok(Poured { checksums: sums.checksums(), is_last: self.ends_with(0).await? })
+    }
+
+    async fn pass(&mut self, piece: Bytes, sums: &mut Summing, sink: &Sink) {
+        if piece.is_empty() {
+            return;
+        }
+        sums.update(&piece);
+        self.look_at(&piece);
+        sink.send(piece).await;
+    }
+
+    /// Room for the next part; none if it is short, and the part may flow.
+    async fn room(&mut self) -> Option<Room> {
+        let expected = self.expected();
+        if !self.may_flow {
+            return Some(self.memory.take(expected).await);
+        }
+        if self.has_flowed {
+            return self.memory.try_take(expected);
+        }
+        self.memory.take_soon(expected).await
+    }
+
+    fn flows(&mut self, gathering: Gathering, room: Room) -> Coming {
+        self.begun = Some((gathering, room));
+        self.has_flowed = true;
+        Coming::Flows(self.expected())
     }
 
     /// Reads the rest and keeps nothing of it.
@@ -213,9 +202,8 @@ impl Intake {
     /// # Errors
     /// What went wrong with the source.
     pub async fn drain(&mut self) -> Result<(), FetchError> {
-        while let Some(bytes) = self.next().await? {
-            self.tally.update(&bytes);
-            self.inspector.feed(&bytes);
+        while let Some(piece) = self.next(u64::MAX).await? {
+            self.look_at(&piece);
         }
         Ok(())
     }
@@ -252,12 +240,27 @@ impl Intake {
             return Ok(false);
         }
         while self.ahead.is_none() && !self.ended {
-            self.ahead = self.next().await?.filter(|bytes| !bytes.is_empty());
+            self.ahead = self.next(u64::MAX).await?.filter(|bytes| !bytes.is_empty());
         }
         Ok(self.ahead.is_none())
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+    fn look_at(&mut self, piece: &[u8]) {
+        self.tally.update(piece);
+        self.inspector.feed(piece);
+    }
+
+    /// At most so many bytes, as soon as there are some.
+    async fn next(&mut self, most: u64) -> Result<Option<Bytes>, FetchError> {
+        let Some(mut piece) = self.next_piece().await? else { return Ok(None) };
+        if piece.len() as u64 > most {
+            let most = usize::try_from(most).expect("it is less than the length of these bytes");
+            self.ahead = Some(piece.split_off(most));
+        }
+        Ok(Some(piece))
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, FetchError> {
         if let Some(ahead) = self.ahead.take() {
             return Ok(Some(ahead));
         }

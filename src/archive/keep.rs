@@ -3,8 +3,9 @@
 //! The order: what is known to be there is looked at and left; else the body is read. One that fits a single part is
 //! held, its key settled by what it turned out to be, and put. A larger one goes up in parts while it comes down; if
 //! it turns out at its end that another key is right (suspect after all, or the name taken by other bytes), that
-//! upload is aborted and the file is fetched again for the right key. An object that is already there with the same
-//! bytes is adopted, which for a large one means reading the source without sending anything.
+//! upload is aborted and the file is fetched again for the right key. So is one of which a part was lost that was sent
+//! while it came: then all parts are held. An object that is already there with the same bytes is adopted, which for a
+//! large one means reading the source without sending anything.
 
 use super::store::{Label, ObjectHead, StoreError};
 use super::{Archive, CopyError, neither};
@@ -12,7 +13,7 @@ use crate::key::ObjectKey;
 use crate::media::{Doubt, Ending, Inspection};
 use crate::receipt::{Comparison, Receipt, Sha256, Verified};
 use crate::source::{SignedUrl, Vendor};
-use crate::transfer::{Arrival, Intake, Portion};
+use crate::transfer::{Arrival, Coming, Intake, Portion};
 
 /// A file to keep.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ pub(super) enum Round {
     Kept(Box<Kept>),
     /// Another key is right.
     Again(Target),
+    /// A part that was not held did not arrive.
+    Spilt(StoreError),
 }
 
 /// How often a large file is fetched before its changing is an error.
@@ -84,20 +87,28 @@ impl Archive {
     pub async fn keep(&self, job: &FileJob<'_>) -> Result<Kept, CopyError> {
         let mut target = Target { suspect: false, beside: None };
         let mut lost = None;
+        let mut may_flow = true;
         for _ in 0..MOST_ROUNDS {
             let download = self.unless_stopped(job.vendor.open(job.url)).await?;
-            let mut intake =
-                Intake::new(download, self.memory.clone(), self.transfer.part_size, self.transfer.max_bytes);
-            let first = self.unless_stopped(intake.portion()).await?;
-            let round = if first.is_last {
-                Ok(Round::Kept(Box::new(self.keep_small(job, intake, first).await?)))
-            } else {
-                target.suspect |= intake.is_suspect_so_far();
-                self.keep_large(job, intake, first, target).await
+            let (part_size, max_bytes) = (self.transfer.part_size, self.transfer.max_bytes);
+            let flows = may_flow && self.store.takes_flows();
+            let mut intake = Intake::new(download, self.memory.clone(), part_size, max_bytes, flows);
+            let round = match self.unless_stopped(intake.next_part()).await? {
+                Coming::Held(body) if body.is_last => {
+                    Ok(Round::Kept(Box::new(self.keep_small(job, intake, body).await?)))
+                }
+                first => {
+                    target.suspect |= intake.is_suspect_so_far();
+                    self.keep_large(job, intake, first, target).await
+                }
             };
             match round {
                 Ok(Round::Kept(kept)) => return Ok(*kept),
                 Ok(Round::Again(next)) => target = next,
+                Ok(Round::Spilt(error)) => {
+                    tracing::debug!(key = %job.key, %error, "a part that was sent while it came was lost; fetching the file again");
+                    (may_flow, lost) = (false, Some(error));
+                }
                 // Somebody has ended it: a rule of the bucket, a person. A new one may do.
                 Err(CopyError::Store(gone @ StoreError::UploadLost(_))) => lost = Some(gone),
                 Err(error) => return Err(error),
@@ -143,12 +154,12 @@ impl Archive {
         Err(taken(job.key))
     }
 
-    /// More than one part: up while it comes down, or compared with what is there already.
+    /// Not all of it is in hand: up while it comes down, or compared with what is there already.
     async fn keep_large(
         &self,
         job: &FileJob<'_>,
         intake: Intake,
-        first: Portion,
+        first: Coming,
         target: Target,
     ) -> Result<Round, CopyError> {
         let key = self.key(job, target)?;

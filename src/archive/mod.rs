@@ -116,7 +116,7 @@ impl Archive {
         Self {
             store,
             ledger,
-            memory: Memory::new(transfer.memory),
+            memory: Memory::new(transfer.memory, Arc::clone(&clock)),
             suspect_prefix: bucket.suspect_prefix.clone(),
             transfer: *transfer,
             leftovers: Leftovers::default(),

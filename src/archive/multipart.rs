@@ -1,13 +1,15 @@
 //! A large file: up in parts while it comes down.
 //!
-//! A few parts are under way at once, and the next one is read meanwhile. Each part stays in hand until the bucket has
-//! it, so that it can be sent again without a new download. The upload is in the ledger before it exists, and every
-//! path out of here ends in its completion or its abortion; what an abort could not reach (a bucket that is down) is
-//! swept later, what a crash left at the next start.
+//! A few parts are under way at once, and the next one is read meanwhile. A part that is held stays in hand until the
+//! bucket has it, so that it can be sent again without a new download; one that flows, because room is short, cannot,
+//! and the loss of one ends the upload. It is in the ledger before it exists, and every path out of here ends in its
+//! completion or its abortion; what an abort could not reach (a bucket that is down) is swept later, what a crash left
+//! at the next start.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::keep::{FileJob, Kept, Round, Target};
@@ -15,8 +17,9 @@ use super::store::{Label, Part, StoreError, UploadId};
 use super::sweep::LeftUpload;
 use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
-use crate::receipt::{Comparison, Receipt, Verified};
-use crate::transfer::{Arrival, Intake, Portion};
+use crate::receipt::{Checksums, Comparison, Receipt, Verified};
+use crate::source::FetchError;
+use crate::transfer::{Arrival, Coming, Flow, Intake, Portion, flow};
 
 /// Parts of one file that are sent at once: enough to hide the bucket's latency behind the source.
 const PARTS_AT_ONCE: usize = 4;
@@ -32,6 +35,52 @@ struct Open<'a> {
     ledger_id: i64,
 }
 
+/// Why parts are sent no further.
+enum Stuck {
+    /// The source, or the bucket after all attempts at a part that was held.
+    Broken(CopyError),
+    /// A part that was not held did not arrive.
+    Spilt(StoreError),
+}
+
+impl From<FetchError> for Stuck {
+    fn from(error: FetchError) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+type Etag = String;
+
+/// Parts on their way.
+#[derive(Default)]
+struct UnderWay<'a> {
+    sending: FuturesUnordered<BoxFuture<'a, Result<(u32, Etag), Stuck>>>,
+    arrived: Vec<(u32, Etag)>,
+}
+
+impl UnderWay<'_> {
+    /// Does something beside them. A part that is done gives its room back, which the work may be waiting for.
+    async fn beside<T>(&mut self, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, Stuck> {
+        tokio::pin!(work);
+        loop {
+            // In a fixed order, so that a simulated run can be replayed.
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done?),
+                Some(part) = self.sending.next(), if !self.sending.is_empty() => self.arrived.push(part?),
+            }
+        }
+    }
+
+    /// Waits until at most so many are left.
+    async fn shrink_to(&mut self, most: usize) -> Result<(), Stuck> {
+        while self.sending.len() > most {
+            self.arrived.extend(self.sending.next().await.transpose()?);
+        }
+        Ok(())
+    }
+}
+
 /// An object that stands whole under the key.
 struct Completed {
     verified: Verified,
@@ -45,7 +94,7 @@ impl Archive {
         &self,
         job: &FileJob<'_>,
         intake: Intake,
-        first: Portion,
+        first: Coming,
         target: Target,
         key: &ObjectKey,
     ) -> Result<Round, CopyError> {
@@ -57,7 +106,7 @@ impl Archive {
         match &outcome {
             Ok(Round::Kept(kept)) if !kept.adopted => self.ledger.ended(open.ledger_id),
             // Where the object is there by another hand, the upload of this one may still stand open.
-            Ok(Round::Kept(_) | Round::Again(_)) | Err(_) => self.abort(open).await,
+            Ok(_) | Err(_) => self.abort(open).await,
         }
         outcome
     }
@@ -97,11 +146,16 @@ impl Archive {
         &self,
         job: &FileJob<'_>,
         mut intake: Intake,
-        first: Portion,
+        first: Coming,
         target: Target,
         open: &Open<'_>,
     ) -> Result<Round, CopyError> {
-        let parts = self.unless_stopped(self.send_parts(&mut intake, first, open)).await?;
+        let sending = async { Ok::<_, CopyError>(self.send_parts(&mut intake, first, open).await) };
+        let parts = match self.unless_stopped(sending).await? {
+            Ok(parts) => parts,
+            Err(Stuck::Spilt(error)) => return Ok(Round::Spilt(error)),
+            Err(Stuck::Broken(error)) => return Err(error),
+        };
         let arrival = intake.finish();
         let right = job.target(&arrival, target.beside)?;
         let Arrival { receipt, inspection, .. } = arrival;
@@ -118,43 +172,46 @@ impl Archive {
     }
 
     /// Reads and sends until the body ends; the parts come back in order.
-    async fn send_parts(&self, intake: &mut Intake, first: Portion, open: &Open<'_>) -> Result<Vec<Part>, CopyError> {
-        let mut under_way = FuturesUnordered::new();
-        let mut parts = Vec::new();
-        let mut number = 1;
-        let mut is_last = first.is_last;
-        under_way.push(self.send_part(open, number, first));
-        while !is_last {
-            if under_way.len() >= PARTS_AT_ONCE {
-                parts.extend(under_way.next().await.transpose()?);
-            }
-            let portion = {
-                let reading = intake.portion();
-                tokio::pin!(reading);
-                loop {
-                    // A part that is done gives its room back, which the reading may be waiting for.
-                    // In a fixed order, so that a simulated run can be replayed.
-                    tokio::select! {
-                        biased;
-                        portion = &mut reading => break portion?,
-                        Some(part) = under_way.next(), if !under_way.is_empty() => parts.push(part?),
-                    }
+    async fn send_parts(&self, intake: &mut Intake, first: Coming, open: &Open<'_>) -> Result<Vec<Part>, Stuck> {
+        let mut under_way = UnderWay::default();
+        let mut sums: Vec<Checksums> = Vec::new();
+        let mut coming = first;
+        for number in 1.. {
+            let is_last = match coming {
+                Coming::Held(portion) => {
+                    let is_last = portion.is_last;
+                    sums.push(portion.checksums);
+                    under_way.sending.push(Box::pin(self.send_part(open, number, portion)));
+                    is_last
+                }
+                Coming::Flows(bytes) => {
+                    let (sink, body) = flow(bytes);
+                    under_way.sending.push(Box::pin(self.flow_part(open, number, body)));
+                    let poured = under_way.beside(intake.pour(sink)).await?;
+                    sums.push(poured.checksums);
+                    poured.is_last
                 }
             };
-            is_last = portion.is_last;
-            number += 1;
-            under_way.push(self.send_part(open, number, portion));
+            if is_last {
+                break;
+            }
+            under_way.shrink_to(PARTS_AT_ONCE - 1).await?;
+            coming = under_way.beside(intake.next_part()).await?;
         }
-        while let Some(part) = under_way.next().await {
-            parts.push(part?);
-        }
-        parts.sort_unstable_by_key(|part| part.number);
-        Ok(parts)
+        under_way.shrink_to(0).await?;
+        under_way.arrived.sort_unstable_by_key(|(number, _)| *number);
+        let part = |((number, etag), checksums)| Part { number, etag, checksums };
+        Ok(under_way.arrived.into_iter().zip(sums).map(part).collect())
     }
 
-    async fn send_part(&self, open: &Open<'_>, number: u32, portion: Portion) -> Result<Part, CopyError> {
+    async fn send_part(&self, open: &Open<'_>, number: u32, portion: Portion) -> Result<(u32, Etag), Stuck> {
         let sent = self.store.put_part(open.key, &open.upload, number, portion.segments.clone(), &portion.checksums);
-        Ok(sent.await?)
+        sent.await.map(|etag| (number, etag)).map_err(|error| Stuck::Broken(error.into()))
+    }
+
+    async fn flow_part(&self, open: &Open<'_>, number: u32, body: Flow) -> Result<(u32, Etag), Stuck> {
+        let sent = self.store.flow_part(open.key, &open.upload, number, body);
+        sent.await.map(|etag| (number, etag)).map_err(Stuck::Spilt)
     }
 
     /// Makes the object visible, and proves it. `None` if something else stands there meanwhile.

@@ -1,4 +1,4 @@
-//! What the archive needs of an object store: nine calls, and what can go wrong with them.
+//! What the archive needs of an object store: ten calls, and what can go wrong with them.
 //!
 //! [`ObjectStore`] is implemented by `s3` over the AWS SDK, and by simulations. It decides nothing: when to look,
 //! what to compare and what to do about a conflict is the archive's. Each call is one request as far as the caller is
@@ -15,7 +15,7 @@ use futures_util::Stream;
 use crate::clock::Timestamp;
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
-use crate::transfer::Segments;
+use crate::transfer::{Flow, Segments};
 
 /// A store with S3's semantics, for one bucket.
 #[async_trait]
@@ -38,7 +38,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Starts a multipart upload.
     async fn create_upload(&self, key: &ObjectKey, label: &Label) -> Result<UploadId, StoreError>;
 
-    /// Sends one part, numbered from 1; `checksums` are of this part alone.
+    /// Sends one part, numbered from 1; `checksums` are of this part alone. Answered with the store's tag for it.
     async fn put_part(
         &self,
         key: &ObjectKey,
@@ -46,7 +46,19 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         number: u32,
         body: Segments,
         checksums: &Checksums,
-    ) -> Result<Part, StoreError>;
+    ) -> Result<String, StoreError>;
+
+    /// The same with a part that is not held: one attempt.
+    async fn flow_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Flow,
+    ) -> Result<String, StoreError>;
+
+    /// Whether parts that are not held have a chance. A store may find out that they have none.
+    fn takes_flows(&self) -> bool;
 
     /// Makes the object visible, unless the key is taken; `whole` is of all parts together, in order.
     async fn complete(

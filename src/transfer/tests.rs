@@ -1,9 +1,12 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, stream};
 use proptest::prelude::*;
 
+use super::memory::PATIENCE;
 use super::*;
+use crate::clock::{Clock, SystemClock};
 
 const PART: u64 = 100_000;
 
@@ -15,15 +18,41 @@ fn download(pieces: Vec<Bytes>, length: Option<u64>, ends: bool) -> Download {
 }
 
 fn intake(download: Download, memory: &Memory) -> Intake {
-    Intake::new(download, memory.clone(), PART, 1 << 40)
+    Intake::new(download, memory.clone(), PART, 1 << 40, false)
+}
+
+/// The next part, of one that may not flow.
+async fn portion(intake: &mut Intake) -> Result<Portion, FetchError> {
+    match intake.next_part().await? {
+        Coming::Held(portion) => Ok(portion),
+        Coming::Flows(bytes) => panic!("{bytes} bytes are to flow"),
+    }
+}
+
+/// All that comes out at the other end of a part that flows.
+async fn poured(intake: &mut Intake, bytes: u64) -> (Vec<u8>, Poured) {
+    let (sink, mut body) = flow(bytes);
+    let collect = async {
+        let mut all = Vec::new();
+        while let Some(piece) = body.next().await {
+            all.extend_from_slice(&piece);
+        }
+        all
+    };
+    let (all, poured) = tokio::join!(collect, intake.pour(sink));
+    (all, poured.unwrap())
 }
 
 fn noise(bytes: usize) -> Bytes {
     (0..bytes).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
 }
 
+fn memory(bytes: u64) -> Memory {
+    Memory::new(bytes, Arc::new(SystemClock::new()))
+}
+
 fn free(memory: &Memory) -> usize {
-    memory.kib.available_permits()
+    memory.free()
 }
 
 proptest! {
@@ -36,11 +65,11 @@ proptest! {
         let mut rest = whole.clone();
         let pieces: Vec<Bytes> = sizes.iter().map(|size| rest.split_to(*size)).collect();
         let length = knows_length.then_some(whole.len() as u64);
-        let memory = Memory::new(1 << 20);
+        let memory = memory(1 << 20);
         let mut intake = intake(download(pieces, length, true), &memory);
         let mut came = Vec::new();
         loop {
-            let portion = intake.portion().now_or_never().expect("nothing waits").unwrap();
+            let portion = portion(&mut intake).now_or_never().expect("nothing waits").unwrap();
             let bytes: Vec<u8> = portion.segments.iter().flat_map(|segment| segment.to_vec()).collect();
             prop_assert_eq!(portion.checksums, Checksums::of([&bytes[..]]));
             prop_assert!(portion.is_last || portion.segments.len() == PART);
@@ -60,53 +89,113 @@ proptest! {
 
 #[tokio::test]
 async fn a_full_part_does_not_wait_for_the_byte_after_it_where_the_length_is_known() {
-    let memory = Memory::new(1 << 20);
+    let memory = memory(1 << 20);
     let mut known = intake(download(vec![noise(100_000)], Some(150_000), false), &memory);
-    let portion = known.portion().now_or_never().expect("it is full").unwrap();
-    assert!(!portion.is_last);
+    let full = portion(&mut known).now_or_never().expect("it is full").unwrap();
+    assert!(!full.is_last);
     let mut unknown = intake(download(vec![noise(100_000)], None, false), &memory);
-    assert!(unknown.portion().now_or_never().is_none(), "it may be the last");
+    assert!(portion(&mut unknown).now_or_never().is_none(), "it may be the last");
 }
 
 #[tokio::test]
 async fn room_is_taken_before_the_bytes_come_and_given_back_with_the_part() {
-    let memory = Memory::new(PART);
+    let memory = memory(PART);
     let mut one = intake(download(vec![noise(10)], Some(10), true), &memory);
     let mut other = intake(download(vec![noise(100_000)], Some(PART), true), &memory);
-    let small = one.portion().await.unwrap();
-    assert!(other.portion().now_or_never().is_none(), "10 bytes take a kibibyte, and the rest is too little");
+    let small = portion(&mut one).await.unwrap();
+    assert!(portion(&mut other).now_or_never().is_none(), "10 bytes take a kibibyte, and the rest is too little");
     drop(small);
-    assert!(other.portion().now_or_never().is_some());
+    assert!(portion(&mut other).now_or_never().is_some());
 }
 
 #[tokio::test]
 async fn a_part_larger_than_all_the_room_takes_all_of_it_and_does_not_wait_for_ever() {
-    let memory = Memory::new(1024);
+    let memory = memory(1024);
     let mut intake = intake(download(vec![noise(100_000)], Some(PART), true), &memory);
-    let portion = tokio::time::timeout(Duration::from_secs(5), intake.portion()).await.expect("it comes").unwrap();
+    let portion = tokio::time::timeout(Duration::from_secs(5), portion(&mut intake)).await.expect("it comes").unwrap();
     assert_eq!((portion.segments.len(), free(&memory)), (PART, 0));
 }
 
-#[test]
-fn small_pieces_are_copied_out_of_the_buffers_that_they_came_in() {
-    let mut gathering = Gathering::default();
-    let buffer = noise(8 * 1024);
-    for _ in 0..1000 {
-        gathering.push(buffer.slice(..1448));
+/// A part that is larger than what one holds that flows.
+const LARGE: u64 = 4 * WINDOW;
+
+fn large(body: Download, memory: &Memory) -> Intake {
+    Intake::new(body, memory.clone(), LARGE, 1 << 40, true)
+}
+
+#[tokio::test]
+async fn a_part_that_finds_no_room_flows_after_a_while() {
+    let memory = memory(LARGE + WINDOW);
+    let whole = noise(6 * 1024 * 1024);
+    let (length, middle) = (whole.len() as u64, 4 * 1024 * 1024);
+    let mut first = large(download(vec![whole.clone()], Some(length), true), &memory);
+    let Ok(Coming::Held(held)) = first.next_part().await else { panic!("there is room") };
+    let pieces = whole.chunks(100_000).map(|piece| whole.slice_ref(piece)).collect();
+    let mut other = large(download(pieces, Some(length), true), &memory);
+    let Ok(Coming::Flows(bytes)) = other.next_part().await else { panic!("there is none") };
+    assert_eq!((bytes, free(&memory)), (LARGE, 0), "it holds its window");
+    let (came, part) = poured(&mut other, bytes).await;
+    assert!(came == whole[..middle] && part.checksums == Checksums::of([&whole[..middle]]) && !part.is_last);
+    let again = other.next_part().now_or_never().expect("it need not find that out again");
+    let Ok(Coming::Flows(bytes)) = again else { panic!("there still is none") };
+    assert_eq!(bytes, length - LARGE);
+    let (came, part) = poured(&mut other, bytes).await;
+    assert!(came == whole[middle..] && part.is_last);
+    let mut tally = Tally::default();
+    tally.update(&whole);
+    assert_eq!(other.finish().receipt, tally.receipt());
+    drop(held);
+    assert_eq!(free(&memory), 5 * 1024);
+}
+
+#[tokio::test]
+async fn a_part_that_fills_slowly_gives_way_to_one_that_waits() {
+    let memory = memory(LARGE + WINDOW);
+    let mut slow = large(download(vec![noise(10)], Some(LARGE), false), &memory);
+    let mut fast = large(download(vec![noise(4 * 1024 * 1024)], Some(LARGE), true), &memory);
+    let bytes = {
+        let filling = slow.next_part();
+        tokio::pin!(filling);
+        tokio::time::timeout(PATIENCE * 2, &mut filling).await.expect_err("nobody waits for its room");
+        let (Ok(Coming::Flows(bytes)), Ok(Coming::Flows(_))) = tokio::join!(filling, fast.next_part()) else {
+            panic!("one gives way, the other does not wait for it")
+        };
+        bytes
+    };
+    drop(fast);
+    let (sink, mut body) = flow(bytes);
+    let later = async {
+        SystemClock::new().sleep(PATIENCE).await;
+        free(&memory)
+    };
+    let pouring = async {
+        tokio::select! {
+            _ = slow.pour(sink) => panic!("its source stands still"),
+            free = later => free,
+        }
+    };
+    let (piece, free) = tokio::join!(body.next(), pouring);
+    assert_eq!((piece.unwrap().len(), free), (10, 4 * 1024), "what it held is sent, and all but its window free");
+}
+
+#[tokio::test]
+async fn a_part_of_unknown_length_or_that_must_be_held_waits_for_room() {
+    let memory = memory(PART);
+    let held = memory.take(PART).await;
+    for mut intake in [
+        intake(download(vec![noise(10)], Some(10), true), &memory),
+        large(download(vec![noise(10)], None, true), &memory),
+    ] {
+        assert!(tokio::time::timeout(PATIENCE * 2, intake.next_part()).await.is_err());
     }
-    let large = noise(64 * 1024);
-    gathering.push(large.clone());
-    let segments = gathering.finish();
-    assert_eq!(segments.len(), 1000 * 1448 + 64 * 1024);
-    let segments: Vec<_> = segments.iter().collect();
-    assert!(segments.len() < 10, "{}", segments.len());
-    assert_eq!(segments.last().unwrap().as_ptr(), large.as_ptr(), "a large one is kept as it came");
+    drop(held);
+    assert_eq!(free(&memory), 98);
 }
 
 #[test]
 fn parts_grow_where_ten_thousand_would_not_hold_the_file() {
-    let memory = Memory::new(1);
-    let size = |length| Intake::new(download(Vec::new(), Some(length), true), memory.clone(), PART, 1).part_size;
+    let memory = memory(1);
+    let size = |length| Intake::new(download(Vec::new(), Some(length), true), memory.clone(), PART, 1, false).part_size;
     assert_eq!(size(PART * 10_000), PART);
     assert_eq!(size(PART * 10_000 + 1), PART + 1);
 }

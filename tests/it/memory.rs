@@ -4,7 +4,7 @@
 
 use crate::support::kore::{Framing, Quirk, SourceFile};
 use crate::support::media::big_wav;
-use crate::support::s3::{self, Storage};
+use crate::support::s3::{self, Op, Storage};
 use crate::support::scene::{key, recording};
 use crate::support::world::{Daemon, World, id};
 
@@ -89,6 +89,32 @@ async fn what_transfers_hold_at_once_is_bounded_however_their_sources_send() {
     let busy = peak(&daemon);
     println!("8 files of 30 MB at once in 32 MiB: peak {busy} MB");
     assert!(busy < 110, "{busy} MB");
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+/// More slow sources than there is room for their parts: all go on at once, and what they hold is bounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_slow_sources_hold_no_more_than_a_few() {
+    let (mut world, _folder) = world().await;
+    world.set("transfer.memory", "\"32MiB\"").set("transfer.concurrency", "48").set("poll.concurrency", "48");
+    let files: Vec<_> = (0..48)
+        .map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 3_000_000 + n)).always(Quirk::Throttle(500_000)))
+        .collect();
+    for (file, number) in files.iter().zip(0..) {
+        world.ready(&id(number), [file.clone()]).await;
+    }
+    let daemon = world.daemon().await;
+    let idle = peak(&daemon);
+    for (file, number) in files.iter().zip(0..) {
+        archived(&world, &id(number)).await;
+        world.assert_holds(&key(&id(number), file.name()), file);
+    }
+    let busy = peak(&daemon);
+    let parts = world.s3.count(Op::UploadPart);
+    println!("48 slow files of 3 MB at once in 32 MiB: idle {idle} MB, peak {busy} MB, {parts} sent while they came");
+    assert!(parts > 0, "none flowed");
+    assert!(busy < 34 + 60, "{busy} MB");
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);
 }

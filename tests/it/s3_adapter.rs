@@ -4,6 +4,7 @@
 mod calls;
 mod checksums;
 mod faults;
+mod flows;
 mod refusals;
 
 use std::collections::BTreeMap;
@@ -105,7 +106,9 @@ async fn send_parts(store: &S3Store, bytes: &Bytes, part_size: usize) -> Result<
     let mut parts = Vec::new();
     for (number, start) in (1..).zip((0..bytes.len()).step_by(part_size)) {
         let part = bytes.slice(start..bytes.len().min(start + part_size));
-        parts.push(store.put_part(&key(), &upload, number, segments(&part), &Checksums::of([&part[..]])).await?);
+        let checksums = Checksums::of([&part[..]]);
+        let etag = store.put_part(&key(), &upload, number, segments(&part), &checksums).await?;
+        parts.push(Part { number, etag, checksums });
     }
     Ok((upload, parts))
 }

@@ -11,7 +11,7 @@ use kore_archiver::archive::store::{
 };
 use kore_archiver::key::ObjectKey;
 use kore_archiver::receipt::{Checksums, Crc64Nvme, Receipt};
-use kore_archiver::transfer::Segments;
+use kore_archiver::transfer::{Flow, Segments};
 
 use crate::bucket::{Upload, etag};
 use crate::fault::Fault;
@@ -118,21 +118,33 @@ impl ObjectStore for SimStore {
         number: u32,
         body: Segments,
         checksums: &Checksums,
-    ) -> Result<Part, StoreError> {
+    ) -> Result<String, StoreError> {
         self.arrive("part").await?;
         let body = gathered(&body);
         if Checksums::of([&body[..]]) != *checksums {
             self.0.violation(format!("{key}: part {number} is not what its checksum says"));
         }
-        if self.0.strikes(Fault::BitFlip) {
-            return Err(StoreError::Corrupted("BadDigest".into()));
+        self.take_part(key, upload, number, body).await
+    }
+
+    async fn flow_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        mut body: Flow,
+    ) -> Result<String, StoreError> {
+        self.arrive("part").await?;
+        let mut gathered = BytesMut::new();
+        while (gathered.len() as u64) < body.len() {
+            let piece = body.next().await.ok_or_else(down)?;
+            gathered.extend_from_slice(&piece);
         }
-        if self.0.strikes(Fault::UploadLost) {
-            self.0.lock().bucket.uploads.remove(&upload.0);
-        }
-        let part = Part { number, etag: etag(&body), checksums: *checksums };
-        self.with_upload(key, upload, |upload| drop(upload.parts.insert(number, body)))?;
-        self.answered("part: answer", part).await
+        self.take_part(key, upload, number, gathered.freeze()).await
+    }
+
+    fn takes_flows(&self) -> bool {
+        true
     }
 
     async fn complete(
@@ -180,6 +192,24 @@ impl ObjectStore for SimStore {
 }
 
 impl SimStore {
+    async fn take_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<String, StoreError> {
+        if self.0.strikes(Fault::BitFlip) {
+            return Err(StoreError::Corrupted("BadDigest".into()));
+        }
+        if self.0.strikes(Fault::UploadLost) {
+            self.0.lock().bucket.uploads.remove(&upload.0);
+        }
+        let etag = etag(&body);
+        self.with_upload(key, upload, |upload| drop(upload.parts.insert(number, body)))?;
+        self.answered("part: answer", etag).await
+    }
+
     fn with_upload(&self, key: &ObjectKey, name: &UploadId, work: impl FnOnce(&mut Upload)) -> Result<(), StoreError> {
         let mut state = self.0.lock();
         let upload = state.bucket.uploads.get_mut(&name.0).filter(|upload| upload.key == key.as_str());

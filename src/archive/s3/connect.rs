@@ -127,3 +127,10 @@ pub(super) fn guarded_download(settings_timeout: Duration) -> Builder {
 pub(super) fn one_attempt() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
 }
+
+/// For a body that cannot be had again, takes as long as its source, and is followed by its checksum.
+pub(super) fn one_long_attempt() -> Builder {
+    one_attempt()
+        .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
+        .timeout_config(TimeoutConfig::builder().disable_operation_attempt_timeout().build())
+}

@@ -7,6 +7,8 @@
 //! Bodies are segments as they came, sent under an unsigned payload: the checksum already covers them, and hashing them
 //! for the signature would cost more than everything else.
 //!
+//! Where room is short a part is sent while it comes, with its checksum behind it (`flowing`).
+//!
 //! What can stand between a call and its outcome: attempts inside it (`connect`), a body sent again because the store
 //! received other bytes, a weaker checksum because the store knows no better (`negotiation`). So a put that was
 //! applied and not answered comes back as [`StoreError::Exists`], found by its own second attempt, and a complete as
@@ -18,6 +20,7 @@
 mod body;
 mod connect;
 mod errors;
+mod flowing;
 mod negotiation;
 mod settings;
 pub mod survey;
@@ -36,13 +39,14 @@ use futures_util::stream::unfold;
 
 use self::connect::Connector;
 use self::errors::{Call, Failure};
+use self::flowing::Reception;
 use self::negotiation::{Negotiation, Proof};
 use self::settings::Fixed;
 use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId};
 use crate::config::BucketSettings;
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt};
-use crate::transfer::Segments;
+use crate::transfer::{Flow, Segments};
 
 /// Pages of uploads that are read for one key. S3 puts 1,000 on a page, and a key has a handful.
 const MOST_PAGES: usize = 100;
@@ -53,6 +57,7 @@ pub struct S3Store {
     fixed: Fixed,
     puts: Negotiation,
     uploads: Negotiation,
+    flows: Reception,
 }
 
 impl fmt::Debug for S3Store {
@@ -79,6 +84,7 @@ impl S3Store {
             fixed: Fixed::from(settings),
             puts: Negotiation::new("puts", settings.checksum),
             uploads: Negotiation::new("multipart uploads", settings.checksum),
+            flows: Reception::default(),
         }
     }
 
@@ -134,7 +140,7 @@ impl S3Store {
         body: &Segments,
         checksums: &Checksums,
         proof: Proof,
-    ) -> Result<Part, Failure> {
+    ) -> Result<String, Failure> {
         let (crc64nvme, crc32) = wire::of_part(checksums, proof);
         let request = self
             .fixed
@@ -146,7 +152,39 @@ impl S3Store {
             .body(body::replayable(body));
         let sent = request.customize().disable_payload_signing().send().await;
         let output = sent.map_err(|error| self.failure(Call::Part, &error))?;
-        Ok(Part { number, etag: wire::plain_etag(output.e_tag()), checksums: *checksums })
+        Ok(wire::plain_etag(output.e_tag()))
+    }
+
+    async fn send_flow(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        flow: Flow,
+    ) -> Result<String, StoreError> {
+        let bytes = flow.len();
+        let (body, progress) = flowing::body(flow);
+        let request = self
+            .fixed
+            .part(&self.client().await, key, upload)
+            .part_number(wire::part_number(number))
+            .content_length(wire::signed(bytes))
+            .set_checksum_algorithm(wire::algorithm(self.uploads.settled()))
+            .body(body);
+        let request = match self.uploads.settled() {
+            Proof::ReadBack => request.customize().disable_payload_signing(),
+            Proof::Crc64Nvme | Proof::Crc32 => request.customize(),
+        };
+        tokio::select! {
+            biased;
+            sent = request.config_override(connect::one_long_attempt()).send() => {
+                let output = sent.map_err(|error| self.error(Call::Part, &error))?;
+                Ok(wire::plain_etag(output.e_tag()))
+            }
+            () = progress.standstill(self.fixed.timeout) => {
+                Err(StoreError::Unavailable("UploadPart stood still for bucket.timeout".to_owned()))
+            }
+        }
     }
 
     async fn send_create(&self, key: &ObjectKey, label: &Label, proof: Proof) -> Result<UploadId, Failure> {
@@ -232,17 +270,31 @@ impl ObjectStore for S3Store {
         number: u32,
         body: Segments,
         checksums: &Checksums,
-    ) -> Result<Part, StoreError> {
+    ) -> Result<String, StoreError> {
         let mut attempt = self.uploads.attempt();
         loop {
             match self.send_part(key, upload, number, &body, checksums, attempt.proof()).await {
-                Ok(part) => {
+                Ok(etag) => {
                     attempt.succeeded();
-                    return Ok(part);
+                    return Ok(etag);
                 }
                 Err(failure) => attempt.failed(failure)?,
             }
         }
+    }
+
+    async fn flow_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Flow,
+    ) -> Result<String, StoreError> {
+        self.send_flow(key, upload, number, body).await.inspect_err(|error| self.flows.judge(error))
+    }
+
+    fn takes_flows(&self) -> bool {
+        self.flows.is_open()
     }
 
     async fn complete(

@@ -32,7 +32,7 @@ pub(super) struct Fixed {
     encryption: Option<ServerSideEncryption>,
     kms_key: Option<String>,
     tags: Option<String>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl From<&BucketSettings> for Fixed {

@@ -1,0 +1,109 @@
+//! A part that is sent while it comes: one request, whose checksum follows its body.
+//!
+//! The checksum cannot go ahead of bytes that nobody has seen, so it is a trailer, in S3's own framing; over plain http
+//! the SDK signs each chunk as well. That costs more than a header, and some stores know no trailers: one that refuses
+//! such a part for anything but its own trouble gets no other, see [`Reception`].
+//!
+//! `bucket.timeout` bounds how long the store may stand still, not how long the whole request lasts: a source may be as
+//! slow as `transfer.min_throughput` lets it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::archive::store::StoreError;
+use crate::clock::{Clock, SystemClock};
+use crate::transfer::Flow;
+
+/// Whether a store takes parts that are not held. It does until it has shown that it does not.
+#[derive(Debug, Default)]
+pub(super) struct Reception {
+    refused: AtomicBool,
+}
+
+impl Reception {
+    pub(super) fn is_open(&self) -> bool {
+        !self.refused.load(Ordering::Relaxed)
+    }
+
+    /// What throttling, a broken connection or the upload's end say nothing about, a refusal does.
+    pub(super) fn judge(&self, error: &StoreError) {
+        let is_refusal = matches!(error, StoreError::Corrupted(_) | StoreError::Setup { reason: "invalid", .. });
+        if is_refusal && !self.refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the store takes no part whose checksum follows it: parts wait for room instead");
+        }
+    }
+}
+
+/// How far a body has come, for whoever watches it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    taken: AtomicU64,
+    is_starving: AtomicBool,
+}
+
+impl Progress {
+    /// Returns when the store has taken nothing for `patience` although there was something, or has not answered.
+    pub(super) async fn standstill(&self, patience: Duration) {
+        // As real as the SDK's own timeouts.
+        let clock = SystemClock::new();
+        loop {
+            let before = self.taken.load(Ordering::Relaxed);
+            clock.sleep(patience).await;
+            if self.taken.load(Ordering::Relaxed) == before && !self.is_starving.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
+
+/// The body of one request. It cannot be had again, so the SDK makes one attempt.
+pub(super) fn body(flow: Flow) -> (ByteStream, Arc<Progress>) {
+    let progress = Arc::<Progress>::default();
+    let body = FlowBody { bytes_left: flow.len(), flow, progress: Arc::clone(&progress) };
+    (ByteStream::new(SdkBody::from_body_1_x(body)), progress)
+}
+
+struct FlowBody {
+    flow: Flow,
+    bytes_left: u64,
+    progress: Arc<Progress>,
+}
+
+impl Body for FlowBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if self.bytes_left == 0 {
+            return Poll::Ready(None);
+        }
+        let next = self.flow.poll_next(context);
+        self.progress.is_starving.store(next.is_pending(), Ordering::Relaxed);
+        next.map(|piece| {
+            let piece = piece.filter(|piece| piece.len() as u64 <= self.bytes_left);
+            let piece = piece.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the source broke off"));
+            self.bytes_left -= piece.as_ref().map_or(self.bytes_left, |piece| piece.len() as u64);
+            self.progress.taken.fetch_add(1, Ordering::Relaxed);
+            Some(piece.map(Frame::data))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes_left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes_left)
+    }
+}
