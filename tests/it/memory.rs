@@ -17,12 +17,13 @@ fn peak(daemon: &Daemon) -> u64 {
 }
 
 /// A world whose bucket is on disk, and whose daemon has the default settings for transfers and log.
-async fn world() -> (World, tempfile::TempDir) {
+async fn world() -> (tempfile::TempDir, World) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let storage = Storage::Folder(folder.path().to_owned());
     let mut world = World::with(s3::Options { storage, ..s3::Options::default() }).await;
     world.set("log.level", "\"info\"").set("transfer.stall_window", "\"60s\"");
-    (world, folder)
+    // In this order: a world looks at its bucket when it is dropped.
+    (folder, world)
 }
 
 /// Gigabytes take longer than any scenario may.
@@ -46,7 +47,7 @@ async fn pause() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_file_among_others_fits_into_200_mb() {
     let large = std::env::var("KORE_ARCHIVER_LARGE").ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(300_000_000);
-    let (world, _folder) = world().await;
+    let (_folder, world) = world().await;
     let mut files = vec![SourceFile::new("huge.wav", big_wav(1, large))];
     files.extend((0..12).map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 20_000_000 + n))));
     for (file, number) in files.iter().zip(0..) {
@@ -67,7 +68,7 @@ async fn a_huge_file_among_others_fits_into_200_mb() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_transfers_hold_at_once_is_bounded_however_their_sources_send() {
-    let (mut world, _folder) = world().await;
+    let (_folder, mut world) = world().await;
     world.set("transfer.memory", "\"32MiB\"");
     let size = 30_000_000;
     let file = |n: u64| SourceFile::new(&format!("{n}.wav"), recording(n, size + n));
@@ -96,7 +97,7 @@ async fn what_transfers_hold_at_once_is_bounded_however_their_sources_send() {
 /// More slow sources than there is room for their parts: all go on at once, and what they hold is bounded.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_slow_sources_hold_no_more_than_a_few() {
-    let (mut world, _folder) = world().await;
+    let (_folder, mut world) = world().await;
     world.set("transfer.memory", "\"32MiB\"").set("transfer.concurrency", "48").set("poll.concurrency", "48");
     let files: Vec<_> = (0..48)
         .map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 3_000_000 + n)).always(Quirk::Throttle(500_000)))

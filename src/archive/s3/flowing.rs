@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::archive::store::StoreError;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::transfer::Flow;
 
 /// Whether a store takes parts that are not held. It does until it has shown that it does not.
@@ -51,9 +51,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Returns when the store has taken nothing for `patience` although there was something, or has not answered.
-    pub(super) async fn standstill(&self, patience: Duration) {
-        // As real as the SDK's own timeouts.
-        let clock = SystemClock::new();
+    pub(super) async fn standstill(&self, clock: &dyn Clock, patience: Duration) {
         loop {
             let before = self.taken.load(Ordering::Relaxed);
             clock.sleep(patience).await;

@@ -162,7 +162,7 @@ impl S3Store {
         number: u32,
         flow: Flow,
     ) -> Result<String, StoreError> {
-        let bytes = flow.len();
+        let (bytes, clock) = (flow.len(), flow.clock());
         let (body, progress) = flowing::body(flow);
         let request = self
             .fixed
@@ -181,7 +181,7 @@ impl S3Store {
                 let output = sent.map_err(|error| self.error(Call::Part, &error))?;
                 Ok(wire::plain_etag(output.e_tag()))
             }
-            () = progress.standstill(self.fixed.timeout) => {
+            () = progress.standstill(&*clock, self.fixed.timeout) => {
                 Err(StoreError::Unavailable("UploadPart stood still for bucket.timeout".to_owned()))
             }
         }
