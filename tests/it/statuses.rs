@@ -130,7 +130,7 @@ async fn the_grace_counts_from_the_call_or_from_the_queue_where_the_id_does_not_
 #[tokio::test(flavor = "multi_thread")]
 async fn not_yet_ends_with_give_up_after_which_starts_again_when_the_row_does() {
     let mut world = World::new().await;
-    world.set("poll.give_up_after", "\"3s\"");
+    world.set("poll.give_up_after", "\"5s\"");
     let never = ["call_in_progress", "media_in_progress", "partial_upload_failed", "Transcoding", "success"];
     world.create_queue();
     let _daemon = world.daemon().await;
