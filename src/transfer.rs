@@ -4,11 +4,11 @@
 //! taken from one [`Memory`] that all transfers share; the room goes back when the part is dropped, which is after the
 //! bucket has it. A part that is held can be sent again, so this is what is done while there is room.
 //!
-//! Where room is short, a part [flows](Coming::Flows): it is sent while it comes and holds a megabyte. Who has to
-//! wait for room for half a second does so, and so does a part that has been filling for as long while
-//! others wait: the slow give way to the fast, and nobody is slower than its own source. What came of unknown length
-//! cannot flow, because a part's length goes ahead of it; its parts are held, and wait for room in turn. Waiting always
-//! ends, since full parts leave by themselves and others flow.
+//! Where room is short, a part [flows](Coming::Flows): it is sent while it comes, and holds a megabyte. So does one that
+//! has waited for room for half a second, and one that has been filling for as long while others wait: the slow give
+//! way to the fast, and nobody is slower than its own source. What is of unknown length cannot flow, because a part's
+//! length goes ahead of it; its parts are held, and wait for room in turn. Waiting always ends, since full parts leave
+//! by themselves and others flow.
 //!
 //! `memory` is the room, `segments` what stands in it, `flow` the narrow channel of a part that is not held.
 

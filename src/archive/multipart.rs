@@ -107,7 +107,7 @@ impl Archive {
         match &outcome {
             Ok(Round::Kept(kept)) if !kept.adopted => self.ledger.ended(open.ledger_id),
             // Where the object is there by another hand, the upload of this one may still stand open.
-            Ok(_) | Err(_) => self.abort(open).await,
+            _ => self.abort(open).await,
         }
         outcome
     }

@@ -38,16 +38,10 @@ impl Sink {
 }
 
 impl Flow {
-    /// How many bytes the part has.
+    /// How many the part has.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// Whether the part has no byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
     }
 
     /// By which to tell how long it stands still.

@@ -4,7 +4,7 @@
 
 use crate::support::kore::{Framing, Quirk, SourceFile};
 use crate::support::media::big_wav;
-use crate::support::s3::{self, Op, Storage};
+use crate::support::s3::{self, Fault, Op, Storage, Times};
 use crate::support::scene::{key, recording};
 use crate::support::world::{Daemon, World, id};
 
@@ -24,6 +24,21 @@ async fn world() -> (tempfile::TempDir, World) {
     world.set("log.level", "\"info\"").set("transfer.stall_window", "\"60s\"");
     // In this order: a world looks at its bucket when it is dropped.
     (folder, world)
+}
+
+/// A session for each file, and somebody who asks for it.
+async fn asked_for(world: &World, files: &[SourceFile]) {
+    for (file, number) in files.iter().zip(0..) {
+        world.ready(&id(number), [file.clone()]).await;
+    }
+}
+
+/// Waits until all of them are done, whole.
+async fn all_are_kept(world: &World, files: &[SourceFile]) {
+    for (file, number) in files.iter().zip(0..) {
+        archived(world, &id(number)).await;
+        world.assert_holds(&key(&id(number), file.name()), file);
+    }
 }
 
 /// Gigabytes take longer than any scenario may.
@@ -50,15 +65,10 @@ async fn a_huge_file_among_others_fits_into_200_mb() {
     let (_folder, world) = world().await;
     let mut files = vec![SourceFile::new("huge.wav", big_wav(1, large))];
     files.extend((0..12).map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 20_000_000 + n))));
-    for (file, number) in files.iter().zip(0..) {
-        world.ready(&id(number), [file.clone()]).await;
-    }
+    asked_for(&world, &files).await;
     let daemon = world.daemon().await;
     let idle = peak(&daemon);
-    for (file, number) in files.iter().zip(0..) {
-        archived(&world, &id(number)).await;
-        world.assert_holds(&key(&id(number), file.name()), file);
-    }
+    all_are_kept(&world, &files).await;
     let busy = peak(&daemon);
     println!("a file of {large} bytes and 12 of 20 MB: idle {idle} MB, peak {busy} MB");
     assert!(busy < 200, "{busy} MB");
@@ -79,14 +89,9 @@ async fn what_transfers_hold_at_once_is_bounded_however_their_sources_send() {
             _ => file(n),
         })
         .collect();
-    for (file, number) in files.iter().zip(0..) {
-        world.ready(&id(number), [file.clone()]).await;
-    }
+    asked_for(&world, &files).await;
     let daemon = world.daemon().await;
-    for (file, number) in files.iter().zip(0..) {
-        archived(&world, &id(number)).await;
-        world.assert_holds(&key(&id(number), file.name()), file);
-    }
+    all_are_kept(&world, &files).await;
     let busy = peak(&daemon);
     println!("8 files of 30 MB at once in 32 MiB: peak {busy} MB");
     assert!(busy < 110, "{busy} MB");
@@ -102,20 +107,37 @@ async fn many_slow_sources_hold_no_more_than_a_few() {
     let files: Vec<_> = (0..48)
         .map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 3_000_000 + n)).always(Quirk::Throttle(500_000)))
         .collect();
-    for (file, number) in files.iter().zip(0..) {
-        world.ready(&id(number), [file.clone()]).await;
-    }
+    asked_for(&world, &files).await;
     let daemon = world.daemon().await;
     let idle = peak(&daemon);
-    for (file, number) in files.iter().zip(0..) {
-        archived(&world, &id(number)).await;
-        world.assert_holds(&key(&id(number), file.name()), file);
-    }
+    all_are_kept(&world, &files).await;
     let busy = peak(&daemon);
     let parts = world.s3.count(Op::UploadPart);
     println!("48 slow files of 3 MB at once in 32 MiB: idle {idle} MB, peak {busy} MB, {parts} sent while they came");
     assert!(parts > 0, "none flowed");
     assert!(busy < 34 + 60, "{busy} MB");
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+/// A part that was sent while it came cannot be sent again: its file is fetched once more, and held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_lost_while_it_comes_is_fetched_again_and_held() {
+    let (_folder, mut world) = world().await;
+    world.set("transfer.memory", "\"8MiB\"").set("transfer.concurrency", "12").set("poll.concurrency", "12");
+    let files: Vec<_> = (0..12)
+        .map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 1_000_000 + n)).always(Quirk::Throttle(400_000)))
+        .collect();
+    // Whole files that are held are put, so only parts that flow meet this.
+    world.s3.fail_next(Op::UploadPart, Times::Forever, Fault::DropAfterApply);
+    asked_for(&world, &files).await;
+    let daemon = world.daemon().await;
+    all_are_kept(&world, &files).await;
+    let most = files.iter().map(SourceFile::requests).max();
+    assert_eq!(most, Some(2), "some flowed, were lost, and were held the second time");
+    for number in 0..12 {
+        assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("0"));
+    }
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);
 }

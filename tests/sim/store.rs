@@ -136,7 +136,7 @@ impl ObjectStore for SimStore {
     ) -> Result<String, StoreError> {
         self.arrive("part").await?;
         let mut gathered = BytesMut::new();
-        while (gathered.len() as u64) < body.len() {
+        while (gathered.len() as u64) < body.bytes() {
             let piece = body.next().await.ok_or_else(down)?;
             gathered.extend_from_slice(&piece);
         }

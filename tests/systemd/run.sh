@@ -213,7 +213,8 @@ log_since "$mark" -o cat -t kore-archiver | sed 's/^/  | /'
 no_drop_in wrong
 
 title "No client secret"
-mv /etc/kore-archiver/client-secret /root/client-secret
+put_by=$(mktemp -d)
+mv /etc/kore-archiver/client-secret "$put_by/client-secret"
 mark=$(now)
 systemctl restart $unit 2>/dev/null
 sleep 1
@@ -222,13 +223,13 @@ log_since "$mark" -o cat -t kore-archiver | sed 's/^/  | /'
 
 title "The secret as a credential of systemd"
 sed -i 's/^client_secret_file/#client_secret_file/' /etc/kore-archiver/config.toml
-install -D -m 0600 /root/client-secret /etc/credstore/kore-archiver.client-secret
+install -D -m 0600 "$put_by/client-secret" /etc/credstore/kore-archiver.client-secret
 systemctl restart $unit || fault "not with /etc/credstore"
 insert 65e7133a3242653c58d70004
 until_ 20 is_done 65e7133a3242653c58d70004 || fault "not done with a credential"
 printf '  done with /etc/credstore/kore-archiver.client-secret\n'
 rm /etc/credstore/kore-archiver.client-secret
-if systemd-creds encrypt --with-key=host --name=client-secret.default /root/client-secret /etc/kore-archiver/client-secret.cred 2>/tmp/creds; then
+if systemd-creds encrypt --with-key=host --name=client-secret.default "$put_by/client-secret" /etc/kore-archiver/client-secret.cred 2>/tmp/creds; then
 	drop_in encrypted </usr/share/doc/kore-archiver/examples/systemd/encrypted-secret.conf
 	systemctl restart $unit || fault "not with the encrypted credential"
 	insert 65e7133a3242653c58d70005
@@ -239,7 +240,7 @@ else
 	fault "systemd-creds: $(cat /tmp/creds)"
 fi
 sed -i 's/^#client_secret_file/client_secret_file/' /etc/kore-archiver/config.toml
-install -o kore-archiver -g kore-archiver -m 0400 /root/client-secret /etc/kore-archiver/client-secret
+install -o kore-archiver -g kore-archiver -m 0400 "$put_by/client-secret" /etc/kore-archiver/client-secret
 
 title "The drop-ins"
 for example in /usr/share/doc/kore-archiver/examples/systemd/*.conf; do
@@ -296,12 +297,12 @@ printf '  fields: %s\n' "$(journalctl -t kore-archiver --no-pager -o json | grep
 is "stopped watchdogs apart, errors in the journal" "" "$(journalctl -t kore-archiver --no-pager -p err -o cat | head -n 5)"
 
 title "Backup while it runs, restore"
-sqlite3 $queue ".backup /root/backup.db"
+sqlite3 $queue ".backup $put_by/backup.db"
 insert 65e7133a3242653c58d70006
 until_ 20 is_done 65e7133a3242653c58d70006 || fault "not done after the backup"
 systemctl stop $unit
 rm -f $queue $queue-wal $queue-shm
-install -o kore-archiver -g kore-archiver -m 0660 /root/backup.db $queue
+install -o kore-archiver -g kore-archiver -m 0660 "$put_by/backup.db" $queue
 systemctl start $unit || fault "it does not start on a restored queue"
 is "a row of after the backup is gone" "" "$(state 65e7133a3242653c58d70006)"
 insert 65e7133a3242653c58d70006

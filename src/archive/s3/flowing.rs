@@ -65,7 +65,7 @@ impl Progress {
 /// The body of one request. It cannot be had again, so the SDK makes one attempt.
 pub(super) fn body(flow: Flow) -> (ByteStream, Arc<Progress>) {
     let progress = Arc::<Progress>::default();
-    let body = FlowBody { bytes_left: flow.len(), flow, progress: Arc::clone(&progress) };
+    let body = FlowBody { bytes_left: flow.bytes(), flow, progress: Arc::clone(&progress) };
     (ByteStream::new(SdkBody::from_body_1_x(body)), progress)
 }
 

@@ -162,7 +162,7 @@ impl S3Store {
         number: u32,
         flow: Flow,
     ) -> Result<String, StoreError> {
-        let (bytes, clock) = (flow.len(), flow.clock());
+        let (bytes, clock) = (flow.bytes(), flow.clock());
         let (body, progress) = flowing::body(flow);
         let request = self
             .fixed
