@@ -16,7 +16,7 @@ use sqlx::SqliteConnection;
 
 use super::file::{Identity, connect};
 use super::hands::Hands;
-use super::index::{BENT, End, FARTHEST, HIGHEST_PRIORITY, due_places, gaps, level, levels, next_due, places};
+use super::index::{BENT, End, FARTHEST, HIGHEST_PRIORITY, due_places, gaps, levels, next_due, of_level, places};
 use super::rows::{COLUMNS, Claimed, claimed};
 use super::{QueueError, check_identity};
 use crate::clock::Timestamp;
@@ -182,15 +182,19 @@ async fn due_rows(
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let now = basket.now.to_string();
     let far = basket.now.after(FARTHEST).to_string();
-    let bent = places(connection, BENT, bot, HIGHEST_PRIORITY, &now, basket.window()).await?;
-    basket.fill(connection, bent).await?;
-    for priority in levels(connection, bot).await? {
-        if !basket.is_full() {
+    for level in levels(connection, bot, basket.now).await? {
+        let Some(priority) = level.priority else {
+            let bent = places(connection, BENT, bot, HIGHEST_PRIORITY, &now, basket.window()).await?;
+            basket.fill(connection, bent).await?;
+            continue;
+        };
+        if level.is_due && !basket.is_full() {
             let due = due_places(connection, bot, priority, &now, basket.window(), turn).await?;
             basket.fill(connection, due).await?;
         }
-        if !basket.is_full() {
-            let absurd = places(connection, &level("next_poll_at > ?3"), bot, priority, &far, basket.window()).await?;
+        if level.is_absurd && !basket.is_full() {
+            let absurd =
+                places(connection, &of_level("next_poll_at > ?3"), bot, priority, &far, basket.window()).await?;
             basket.fill(connection, absurd).await?;
         }
     }

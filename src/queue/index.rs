@@ -1,5 +1,8 @@
 //! The walk over `sessions_due`: bot by bot and, inside one, from the highest priority down, each level a range of what
 //! is due. It gives moments and places in the table, and reads no row.
+//!
+//! `LIMIT ?1 + 0`, because SQLite plans by what is bound to a bare parameter there, and so prepares the statement again
+//! whenever it is bound: more work than the walk itself.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -28,15 +31,60 @@ pub(super) async fn next_due(
     now: Timestamp,
 ) -> Result<Due, sqlx::Error> {
     let mut due = Due::default();
-    for bot in bots {
-        if let Some(at) = earliest(connection, bot, now).await? {
-            due.bots.push(((*bot).to_owned(), at));
+    for (bot, first, last) in ends(connection, bots).await? {
+        let Some(bot) = bot else {
+            due.strangers = true;
+            continue;
+        };
+        let first = first.as_deref().and_then(moment).unwrap_or(now);
+        let is_absurd = last.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > now.after(FARTHEST)));
+        let at = if is_absurd { now } else { first };
+        match due.bots.iter_mut().find(|(known, _)| *known == bot) {
+            Some((_, earliest)) => *earliest = at.min(*earliest),
+            None => due.bots.push((bot, at)),
         }
     }
-    for gap in gaps(bots) {
-        due.strangers = due.strangers || !gap.places(connection, 1).await?.is_empty();
-    }
+    due.bots.sort();
     Ok(due)
+}
+
+/// A bot and when the first and the last row of one of its priorities are due, as they stand there; without them, rows
+/// whose priority went around the schema; without a bot, rows between the bots.
+type Ends = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// All of them in one statement: each by itself costs a turn of SQLite's thread, at every look.
+async fn ends(connection: &mut SqliteConnection, bots: &[&str]) -> Result<Vec<Ends>, sqlx::Error> {
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(ends_sql()));
+    query.bind(names(bots)).bind(HIGHEST_PRIORITY).fetch_all(connection).await
+}
+
+/// The index is named where SQLite would rather walk all that is pending.
+fn ends_sql() -> String {
+    format!(
+        "{LEVELS} \
+         SELECT bot, \
+                (SELECT CAST(MIN(next_poll_at) AS BLOB) FROM sessions \
+                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority), \
+                (SELECT CAST(MAX(next_poll_at) AS BLOB) FROM sessions \
+                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) \
+           FROM level WHERE priority IS NOT NULL \
+         UNION ALL \
+         SELECT value, NULL, NULL FROM json_each(?1) WHERE EXISTS \
+           (SELECT 1 FROM sessions INDEXED BY sessions_due WHERE state = 'pending' AND bot = value AND priority > ?2) \
+         UNION ALL \
+         SELECT NULL, NULL, NULL \
+          WHERE EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_due \
+                         WHERE state = 'pending' AND bot < json_extract(?1, '$[0]')) \
+             OR EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_due \
+                         WHERE state = 'pending' AND bot > json_extract(?1, '$[#-1]')) \
+             OR EXISTS (SELECT 1 FROM (SELECT value AS above, LEAD(value) OVER (ORDER BY key) AS below FROM json_each(?1)) \
+                         WHERE EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_due \
+                                        WHERE state = 'pending' AND bot > above AND bot < below))"
+    )
+}
+
+fn names(bots: &[&str]) -> String {
+    serde_json::to_string(bots).expect("names are text")
 }
 
 /// What lies between two known bots in the index.
@@ -59,58 +107,70 @@ impl Gap<'_> {
             (None, Some(_)) => "bot < ?2",
             (Some(_), Some(_)) => "bot > ?1 AND bot < ?2",
         };
-        let sql = format!("SELECT rowid FROM sessions WHERE state = 'pending' AND {which} ORDER BY bot LIMIT ?3");
-        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(strangers_sql(which)));
         query.bind(self.above).bind(self.below).bind(limit).fetch_all(connection).await
     }
 }
 
-/// When the first and the last row of one priority are due, as they stand there.
-type Ends = (Option<Vec<u8>>, Option<Vec<u8>>);
-
-async fn earliest(
-    connection: &mut SqliteConnection,
-    bot: &str,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, sqlx::Error> {
-    let sql = format!(
-        "{LEVELS} \
-         SELECT (SELECT CAST(MIN(next_poll_at) AS BLOB) FROM sessions \
-                  WHERE state = 'pending' AND bot = ?1 AND sessions.priority = level.priority), \
-                (SELECT CAST(MAX(next_poll_at) AS BLOB) FROM sessions \
-                  WHERE state = 'pending' AND bot = ?1 AND sessions.priority = level.priority) \
-           FROM level WHERE priority IS NOT NULL \
-         UNION ALL \
-         SELECT NULL, NULL FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority > ?2 LIMIT 1)"
-    );
-    let ends: Vec<Ends> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(bot).bind(HIGHEST_PRIORITY).fetch_all(connection).await?;
-    let due = ends.iter().map(|(first, last)| {
-        let first = first.as_deref().and_then(moment).unwrap_or(now);
-        let absurd = last.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > now.after(FARTHEST)));
-        if absurd { now } else { first }
-    });
-    Ok(due.min())
+fn strangers_sql(which: &str) -> String {
+    format!(
+        "SELECT rowid FROM sessions INDEXED BY sessions_due WHERE state = 'pending' AND {which} ORDER BY bot LIMIT ?3 + 0"
+    )
 }
 
 fn moment(text: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(text).ok().and_then(|text| Timestamp::parse(text).ok())
 }
 
-/// From the highest priority of a bot (1) down, each found from the one above it; the last is NULL. What is above the
-/// highest there is (2) has gone around the schema.
-const LEVELS: &str = "WITH RECURSIVE level (priority) AS ( \
-        SELECT (SELECT CAST(MAX(priority) AS REAL) FROM sessions \
-                 WHERE state = 'pending' AND bot = ?1 AND priority <= ?2) \
+/// From the highest priority of each of these bots (1) down, each found from the one above it; the last is NULL. What
+/// is above the highest there is (2) has gone around the schema.
+const LEVELS: &str = "WITH RECURSIVE level (bot, priority) AS ( \
+        SELECT value, (SELECT CAST(MAX(priority) AS REAL) FROM sessions \
+                        WHERE state = 'pending' AND bot = value AND priority <= ?2) \
+          FROM json_each(?1) \
         UNION ALL \
-        SELECT (SELECT CAST(MAX(sessions.priority) AS REAL) FROM sessions \
-                 WHERE state = 'pending' AND bot = ?1 AND sessions.priority < level.priority) \
+        SELECT bot, (SELECT CAST(MAX(sessions.priority) AS REAL) FROM sessions \
+                      WHERE state = 'pending' AND sessions.bot = level.bot AND sessions.priority < level.priority) \
           FROM level WHERE priority IS NOT NULL)";
 
+/// The pending rows of a bot that share a priority.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level {
+    /// `None`: one that went around the schema.
+    pub(super) priority: Option<f64>,
+    /// Some are due.
+    pub(super) is_due: bool,
+    /// Some are due later than any row can be.
+    pub(super) is_absurd: bool,
+}
+
 /// The priorities of a bot's pending rows, highest first: at most 2,001 whole ones, because the schema clamps them.
-pub(super) async fn levels(connection: &mut SqliteConnection, bot: &str) -> Result<Vec<f64>, sqlx::Error> {
-    let sql = format!("{LEVELS} SELECT priority FROM level WHERE priority IS NOT NULL ORDER BY priority DESC");
-    sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(bot).bind(HIGHEST_PRIORITY).fetch_all(connection).await
+pub(super) async fn levels(
+    connection: &mut SqliteConnection,
+    bot: &str,
+    now: Timestamp,
+) -> Result<Vec<Level>, sqlx::Error> {
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(levels_sql())).bind(names(&[bot])).bind(HIGHEST_PRIORITY);
+    let (now, far) = (now.to_string(), now.after(FARTHEST).to_string());
+    let levels: Vec<(Option<f64>, bool, bool)> = query.bind(now).bind(far).fetch_all(connection).await?;
+    let level = |(priority, is_due, is_absurd)| Level { priority, is_due, is_absurd };
+    Ok(levels.into_iter().map(level).collect())
+}
+
+fn levels_sql() -> String {
+    format!(
+        "{LEVELS} \
+         SELECT NULL AS priority, TRUE AS is_due, FALSE AS is_absurd WHERE EXISTS \
+           (SELECT 1 FROM sessions INDEXED BY sessions_due \
+             WHERE state = 'pending' AND bot = json_extract(?1, '$[0]') AND priority > ?2) \
+         UNION ALL SELECT * FROM ( \
+         SELECT priority, \
+                (SELECT MIN(next_poll_at) FROM sessions \
+                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) <= ?3, \
+                (SELECT MAX(next_poll_at) FROM sessions \
+                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) > ?4 \
+           FROM level WHERE priority IS NOT NULL ORDER BY priority DESC)"
+    )
 }
 
 /// How many rows are due, counted up to `most`, in ranges of the index.
@@ -136,10 +196,10 @@ pub(super) async fn count_due_of(
     most: i64,
 ) -> Result<i64, sqlx::Error> {
     let mut count = 0;
-    for priority in levels(connection, bot).await? {
+    for priority in levels(connection, bot, now).await?.iter().filter_map(|level| level.priority) {
         let due: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 \
-             AND next_poll_at <= ?3 LIMIT ?4)",
+             AND next_poll_at <= ?3 LIMIT ?4 + 0)",
         )
         .bind(bot)
         .bind(priority)
@@ -169,7 +229,7 @@ async fn next_bot(connection: &mut SqliteConnection, after: Option<&str>) -> Res
 pub(super) const BENT: &str = "bot = ?1 AND priority > ?2 AND ?3 IS NOT NULL";
 
 /// Where rows of one priority are.
-pub(super) fn level(which: &str) -> String {
+pub(super) fn of_level(which: &str) -> String {
     format!("bot = ?1 AND priority = ?2 AND {which}")
 }
 
@@ -186,7 +246,7 @@ pub(super) async fn due_places(
     limit: i64,
     turn: End,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let which = level("next_poll_at <= ?3");
+    let which = of_level("next_poll_at <= ?3");
     let longest = places(connection, &which, bot, priority, now, limit).await?;
     let found = i64::try_from(longest.len()).unwrap_or(i64::MAX);
     if found < limit || !is_backlog(connection, bot, priority, now).await? {
@@ -211,7 +271,7 @@ async fn is_backlog(
 ) -> Result<bool, sqlx::Error> {
     let beyond: Option<i64> = sqlx::query_scalar(
         "SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 AND next_poll_at <= ?3 \
-         ORDER BY next_poll_at LIMIT 1 OFFSET ?4",
+         ORDER BY next_poll_at LIMIT 1 OFFSET ?4 + 0",
     )
     .bind(bot)
     .bind(priority)
@@ -231,11 +291,14 @@ pub(super) async fn places(
     bound: &str,
     limit: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let sql = format!(
-        "SELECT rowid FROM sessions WHERE state = 'pending' AND {which} ORDER BY bot, priority, next_poll_at LIMIT ?4"
-    );
-    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+    let query = sqlx::query_scalar(sqlx::AssertSqlSafe(places_sql(which)));
     query.bind(bot).bind(priority).bind(bound).bind(limit).fetch_all(connection).await
+}
+
+fn places_sql(which: &str) -> String {
+    format!(
+        "SELECT rowid FROM sessions WHERE state = 'pending' AND {which} ORDER BY bot, priority, next_poll_at LIMIT ?4 + 0"
+    )
 }
 
 /// How far from the other end fresh rows are looked for: bounds what a look costs.
@@ -253,8 +316,40 @@ async fn latest_places(
 ) -> Result<Vec<i64>, sqlx::Error> {
     let sql = format!(
         "SELECT rowid FROM (SELECT rowid, error_step FROM sessions WHERE state = 'pending' AND {which} \
-         ORDER BY bot DESC, priority DESC, next_poll_at DESC LIMIT ?5) WHERE error_step = 0 LIMIT ?4"
+         ORDER BY bot DESC, priority DESC, next_poll_at DESC LIMIT ?5 + 0) WHERE error_step = 0 LIMIT ?4 + 0"
     );
     let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
     query.bind(bot).bind(priority).bind(bound).bind(limit).bind(FARTHEST_BACK.max(limit)).fetch_all(connection).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::file::{connect, create_if_missing};
+
+    /// However many rows wait: what a look costs must not grow with them.
+    #[tokio::test]
+    async fn a_look_searches_ranges_of_the_index_of_what_is_due_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        create_if_missing(&path).await.unwrap();
+        let mut queue = connect(&path).await.unwrap();
+        let gaps = ["bot < ?2", "bot > ?1 AND bot < ?2", "bot > ?1"].map(strangers_sql);
+        let places = [BENT.to_owned(), of_level("next_poll_at <= ?3")].map(|which| places_sql(&which));
+        for sql in [ends_sql(), levels_sql()].into_iter().chain(gaps).chain(places) {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain)
+                .bind("[\"default\",\"sales\"]")
+                .bind("sales")
+                .bind(1)
+                .bind(1)
+                .fetch_all(&mut queue)
+                .await
+                .unwrap();
+            let of_sessions = steps.iter().map(|step| &step.3).filter(|step| step.contains("sessions"));
+            let (by_index, otherwise): (Vec<_>, Vec<_>) =
+                of_sessions.partition(|step| step.starts_with("SEARCH") && step.contains("sessions_due (bot"));
+            assert!(!by_index.is_empty() && otherwise.is_empty(), "{otherwise:#?} in {sql}");
+        }
+    }
 }
