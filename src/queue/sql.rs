@@ -14,6 +14,23 @@ use crate::decide::History;
 use crate::pause::Pause;
 use crate::session::Reason;
 
+/// Whether a write is more than one statement that changes something.
+pub(super) fn takes_several(write: &Write) -> bool {
+    match write {
+        Write::Waits { note, .. } | Write::Finishes { note, .. } => note.is_some(),
+        Write::Refuses { .. }
+        | Write::Event { .. }
+        | Write::Archived(_)
+        | Write::UploadIntended { .. }
+        | Write::UploadCreated { .. }
+        | Write::UploadEnded { .. }
+        | Write::Learned { .. }
+        | Write::Paused(_)
+        | Write::Resumed { .. }
+        | Write::ClockSetBack { .. } => false,
+    }
+}
+
 /// Carries out one write inside the batch's transaction.
 pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
     let applied = match write {

@@ -392,12 +392,13 @@ impl Scribe {
         connection: &mut SqliteConnection,
         jobs: &[Job],
     ) -> Result<VecDeque<Applied>, sqlx::Error> {
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let fence = "UPDATE daemon SET batch = ?1 WHERE run = ?2 AND batch <> ?1";
-        let passed = sqlx::query(fence).bind(self.batch).bind(&self.run).execute(&mut *transaction).await?;
-        let is_repeat = passed.rows_affected() == 0;
+        // In one go, for each statement by itself costs a turn of SQLite's thread. What fails from here on until the
+        // COMMIT is rolled back with the connection, which is not used again.
+        let begin = "BEGIN IMMEDIATE; UPDATE daemon SET batch = ?1 WHERE run = ?2 AND batch <> ?1 RETURNING batch";
+        let passed = sqlx::query(begin).bind(self.batch).bind(&self.run).fetch_all(&mut *connection).await?;
+        let is_repeat = passed.is_empty();
         if is_repeat {
-            let run: String = sqlx::query_scalar("SELECT run FROM daemon").fetch_one(&mut *transaction).await?;
+            let run: String = sqlx::query_scalar("SELECT run FROM daemon").fetch_one(&mut *connection).await?;
             if run != self.run {
                 return Err(sqlx::Error::Protocol("a newer daemon has taken this queue over".into()));
             }
@@ -405,24 +406,32 @@ impl Scribe {
         let mut applied = VecDeque::with_capacity(jobs.len());
         for job in jobs {
             // A batch whose COMMIT was answered with an error, and which is there all the same.
-            applied.push_back(if is_repeat { Applied::Yes } else { self.apply(&mut transaction, &job.write).await? });
+            applied.push_back(if is_repeat { Applied::Yes } else { self.apply(&mut *connection, &job.write).await? });
         }
-        transaction.commit().await?;
+        sqlx::query("COMMIT").execute(connection).await?;
         Ok(applied)
     }
 
-    /// One write that SQLite refuses (a row that somebody bent) must not take its batch with it.
+    /// One write that SQLite refuses (a row that somebody bent) must not take its batch with it. A single statement is
+    /// all or nothing by itself.
     async fn apply(&self, connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
-        sqlx::query("SAVEPOINT one").execute(&mut *connection).await?;
+        let takes_several = sql::takes_several(write);
+        if takes_several {
+            sqlx::query("SAVEPOINT one").execute(&mut *connection).await?;
+        }
         let applied = match sql::apply(connection, write).await {
             Err(error) if matches!(QueueError::from_sqlx(&self.path, &error), QueueError::Refused(_)) => {
                 tracing::error!(error = %error, write = ?write, "the queue refused a result; the row stays as it is");
-                sqlx::query("ROLLBACK TO one").execute(&mut *connection).await?;
+                if takes_several {
+                    sqlx::query("ROLLBACK TO one").execute(&mut *connection).await?;
+                }
                 Applied::LeaseLost
             }
             other => other?,
         };
-        sqlx::query("RELEASE one").execute(connection).await?;
+        if takes_several {
+            sqlx::query("RELEASE one").execute(connection).await?;
+        }
         Ok(applied)
     }
 
