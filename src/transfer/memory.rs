@@ -5,9 +5,10 @@
 //! that has been filling for long gives way, see [`super::Intake::next_part`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 
@@ -20,8 +21,16 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 pub struct Memory {
     kib: Arc<Semaphore>,
     all: u32,
-    waiting: watch::Sender<usize>,
+    waiting: Arc<Queue>,
     clock: Arc<dyn Clock>,
+}
+
+/// Those who wait for room. No `watch`, which wakes those who listen in an order that is drawn by chance: a simulation
+/// could not be replayed.
+#[derive(Debug, Default)]
+struct Queue {
+    length: AtomicUsize,
+    grown: Notify,
 }
 
 /// Room for one part; given back when it is dropped.
@@ -43,7 +52,7 @@ impl Memory {
     #[must_use]
     pub fn new(bytes: u64, clock: Arc<dyn Clock>) -> Self {
         let all = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        Self { kib: Arc::new(Semaphore::new(all as usize)), all, waiting: watch::Sender::new(0), clock }
+        Self { kib: Arc::new(Semaphore::new(all as usize)), all, waiting: Arc::default(), clock }
     }
 
     /// Room, after those who asked before.
@@ -74,8 +83,15 @@ impl Memory {
     /// Returns once [`PATIENCE`] is over and somebody waits for room.
     pub(super) async fn wanted(&self) {
         self.clock.sleep(PATIENCE).await;
-        let mut waiting = self.waiting.subscribe();
-        waiting.wait_for(|waiting| *waiting > 0).await.expect("this memory holds the sender");
+        loop {
+            // Interest is registered before the look: who comes in between is noticed.
+            let mut grown = std::pin::pin!(self.waiting.grown.notified());
+            grown.as_mut().enable();
+            if self.waiting.length.load(Ordering::SeqCst) > 0 {
+                return;
+            }
+            grown.await;
+        }
     }
 
     /// More than there is would wait for ever.
@@ -90,17 +106,18 @@ impl Memory {
 }
 
 /// Somebody who waits for room, as long as this lives.
-struct Waiting<'a>(&'a watch::Sender<usize>);
+struct Waiting<'a>(&'a Queue);
 
 impl<'a> Waiting<'a> {
-    fn new(waiting: &'a watch::Sender<usize>) -> Self {
-        waiting.send_modify(|waiting| *waiting += 1);
-        Self(waiting)
+    fn new(queue: &'a Queue) -> Self {
+        queue.length.fetch_add(1, Ordering::SeqCst);
+        queue.grown.notify_waiters();
+        Self(queue)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|waiting| *waiting -= 1);
+        self.0.length.fetch_sub(1, Ordering::SeqCst);
     }
 }
