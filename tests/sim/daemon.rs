@@ -19,6 +19,7 @@ use kore_archiver::queue::{Claims, Desk, Queue, RunLock, Writer};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::plan::Plan;
 use crate::rng;
 use crate::stage::Stage;
 use crate::store::SimStore;
@@ -47,7 +48,7 @@ impl Opened {
     }
 }
 
-pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, part_size: u64) -> Journeys {
+pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, plan: &Plan) -> Journeys {
     let clock: Arc<dyn Clock> = Arc::new(world.stage.clone());
     let stop = CancellationToken::new();
     let ledger = Arc::new(QueueLedger::new(BUCKET.into(), opened.writer.clone(), Arc::clone(&clock)));
@@ -58,7 +59,7 @@ pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, part_s
         bots: Arc::new(bots(world)),
         template: bucket.key_template.clone(),
         bucket: bucket.name.clone(),
-        archive: Archive::new(store, ledger, &bucket, &transfer(part_size), Arc::clone(&clock), stop.clone()),
+        archive: Archive::new(store, ledger, &bucket, &transfer(plan), Arc::clone(&clock), stop.clone()),
         polls: Arc::new(Semaphore::new(PLENTY)),
         transfers: Arc::new(Semaphore::new(PLENTY)),
         pauses: Pauses::new(Arc::clone(&clock), policy.error),
@@ -108,11 +109,11 @@ pub(crate) fn policy() -> PollSettings {
     }
 }
 
-fn transfer(part_size: u64) -> TransferSettings {
+fn transfer(plan: &Plan) -> TransferSettings {
     TransferSettings {
         concurrency: PLENTY,
-        memory: 1024 * 1024 * 1024,
-        part_size,
+        memory: plan.memory,
+        part_size: plan.part_size,
         max_bytes: 1024 * 1024,
         min_throughput: 1,
         stall_window: Duration::from_mins(1),

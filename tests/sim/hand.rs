@@ -10,7 +10,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
 
 #[derive(Debug)]
-pub(crate) struct Hand(SqliteConnection);
+pub(crate) struct Hand {
+    sound: SqliteConnection,
+    /// Has its CHECKs switched off: to switch them would have SQLite prepare all its statements again.
+    bent: SqliteConnection,
+}
 
 /// A row as the checks see it: rowid, id, state, reason, failures.
 pub(crate) type Seen = (i64, String, String, Option<String>, i64);
@@ -30,12 +34,16 @@ impl Hand {
     pub(crate) async fn open(path: &Path) -> Self {
         let options =
             SqliteConnectOptions::new().filename(path).synchronous(SqliteSynchronous::Off).disable_statement_logging();
-        Self(options.connect().await.expect("the queue was made just now"))
+        let sound = options.connect().await.expect("the queue was made just now");
+        let mut bent = options.connect().await.expect("the queue was made just now");
+        run(&mut bent, "PRAGMA ignore_check_constraints = ON", &[]).await;
+        Self { sound, bent }
     }
 
     /// Empties the queue for the next run.
     pub(crate) async fn wipe(&mut self) {
-        self.run(
+        run(
+            &mut self.sound,
             "BEGIN IMMEDIATE; DELETE FROM sessions; DELETE FROM recordings; DELETE FROM uploads; DELETE FROM pauses; \
              DELETE FROM models; DELETE FROM events; COMMIT",
             &[],
@@ -50,11 +58,12 @@ impl Hand {
             "{verb} INTO sessions (session_id, bot, priority, enqueued_at, next_poll_at, pending_since) \
              VALUES (?1, ?2, {priority}, ?3, ?3, ?3)"
         );
-        self.run(&sql, &[id, bot, &now.to_string()]).await;
+        run(&mut self.sound, &sql, &[id, bot, &now.to_string()]).await;
     }
 
     pub(crate) async fn requeue(&mut self, id: &str, now: Timestamp) {
-        self.run(
+        run(
+            &mut self.sound,
             "BEGIN IMMEDIATE; UPDATE sessions SET state = 'pending' WHERE session_id = ?1; \
              UPDATE sessions SET next_poll_at = ?2, pending_since = ?2 WHERE session_id = ?1; COMMIT",
             &[id, &now.to_string()],
@@ -63,24 +72,23 @@ impl Hand {
     }
 
     pub(crate) async fn delete(&mut self, id: &str) {
-        self.run("DELETE FROM sessions WHERE session_id = ?1", &[id]).await;
+        run(&mut self.sound, "DELETE FROM sessions WHERE session_id = ?1", &[id]).await;
     }
 
     pub(crate) async fn insert_weird(&mut self, which: u8, now: Timestamp) {
         let values = WEIRD[usize::from(which) % WEIRD.len()];
         let sql = format!(
-            "PRAGMA ignore_check_constraints = ON; \
-             INSERT OR IGNORE INTO sessions (session_id, bot, metadata, enqueued_at, next_poll_at, pending_since) \
-             VALUES ({values}, ?1, ?1, ?1); PRAGMA ignore_check_constraints = OFF"
+            "INSERT OR IGNORE INTO sessions (session_id, bot, metadata, enqueued_at, next_poll_at, pending_since) \
+             VALUES ({values}, ?1, ?1, ?1)"
         );
-        self.run(&sql, &[&now.to_string()]).await;
+        run(&mut self.bent, &sql, &[&now.to_string()]).await;
     }
 
     pub(crate) async fn rows(&mut self) -> Vec<Seen> {
         sqlx::query_as(
             "SELECT rowid, CAST(session_id AS TEXT), state, reason, CAST(failures AS INTEGER) FROM sessions ORDER BY rowid",
         )
-        .fetch_all(&mut self.0)
+        .fetch_all(&mut self.sound)
         .await
         .expect("the table can be read")
     }
@@ -91,20 +99,20 @@ impl Hand {
                    OR EXISTS (SELECT 1 FROM sessions WHERE instr(COALESCE(last_error, ''), ?1)) \
                    OR EXISTS (SELECT 1 FROM recordings WHERE instr(file_name || key || source, ?1)) \
                    OR EXISTS (SELECT 1 FROM pauses WHERE instr(message, ?1))";
-        sqlx::query_scalar(sql).bind(text).fetch_one(&mut self.0).await.expect("the tables can be read")
+        sqlx::query_scalar(sql).bind(text).fetch_one(&mut self.sound).await.expect("the tables can be read")
     }
 
     pub(crate) async fn recordings(&mut self) -> Vec<SeenRecording> {
         sqlx::query_as("SELECT session_id, file_name, key, bytes, sha256 FROM recordings ORDER BY key")
-            .fetch_all(&mut self.0)
+            .fetch_all(&mut self.sound)
             .await
             .expect("the table can be read")
     }
+}
 
-    async fn run(&mut self, sql: &str, arguments: &[&str]) {
-        let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
-        let query = arguments.iter().fold(query, |query, argument| query.bind((*argument).to_owned()));
-        let done = query.execute(&mut self.0).await;
-        done.expect("nobody holds the queue's lock for long, and the statement is right");
-    }
+async fn run(connection: &mut SqliteConnection, sql: &str, arguments: &[&str]) {
+    let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+    let query = arguments.iter().fold(query, |query, argument| query.bind((*argument).to_owned()));
+    let done = query.execute(connection).await;
+    done.expect("nobody holds the queue's lock for long, and the statement is right");
 }

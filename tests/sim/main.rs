@@ -37,6 +37,8 @@ use report::{Report, tell_failure, tell_trace};
 const SHORT: u64 = 2000;
 /// One seed in so many is played twice, and must go the same way.
 const REPLAYED: u64 = 32;
+/// After so many seeds a long run says how far it is.
+const TOLD: u64 = 50_000;
 /// Seeds that failed once: each stays.
 const REGRESSIONS: &str = include_str!("regressions.txt");
 
@@ -81,7 +83,9 @@ fn main() -> ExitCode {
     for seed in regressions().chain(orders.from..orders.from + orders.seeds) {
         let plan = plan::Plan::of(seed);
         let outcome = run::play(&mut bench, &plan, false);
-        report.add(&plan, &outcome);
+        if report.add(&plan, &outcome) % TOLD == 0 {
+            report.tell();
+        }
         // Some are played twice: a simulation that cannot be replayed proves little.
         if seed % REPLAYED == 0 {
             let again = run::play(&mut bench, &plan, false);

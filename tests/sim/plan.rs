@@ -69,7 +69,12 @@ pub(crate) struct Plan {
     pub(crate) ops: Vec<Op>,
     /// Bytes of a part: small, so that small files have several.
     pub(crate) part_size: u64,
+    /// What all transfers together may hold.
+    pub(crate) memory: u64,
 }
+
+/// Nobody waits for room.
+const AMPLE: u64 = 1 << 30;
 
 impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
@@ -88,7 +93,14 @@ impl Plan {
             let (one, other) = (rng.index(ops.len()), rng.index(ops.len()));
             ops.swap(one, other);
         }
-        Self { seed, scripts, mix, ops, part_size }
+        // Drawn last, so that what a seed meant before this was drawn is as it was.
+        let memory = if rng.chance(300) { *rng.pick(&[1024, 2048, 4096]) } else { AMPLE };
+        Self { seed, scripts, mix, ops, part_size, memory }
+    }
+
+    /// Whether room is so short that parts are sent while they come.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.memory < AMPLE
     }
 
     /// Where the run's own chances begin.

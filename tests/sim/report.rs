@@ -22,6 +22,7 @@ pub(crate) struct Report {
     failed: u64,
     steps: u64,
     puts: u64,
+    flows: u64,
     replayed: u64,
     /// Something in these runs is not drawn from the seed.
     differed: u64,
@@ -32,13 +33,14 @@ pub(crate) struct Report {
 
 impl Default for Report {
     fn default() -> Self {
-        let (seeds, failed, steps, puts, replayed, differed) = (0, 0, 0, 0, 0, 0);
+        let (seeds, failed, steps, puts, flows, replayed, differed) = (0, 0, 0, 0, 0, 0, 0);
         Self {
             clock: SystemClock::new(),
             seeds,
             failed,
             steps,
             puts,
+            flows,
             replayed,
             differed,
             strikes: vec![0; Fault::ALL.len()],
@@ -48,13 +50,16 @@ impl Default for Report {
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, plan: &Plan, outcome: &Outcome) {
+    /// Says how many there are with this one.
+    pub(crate) fn add(&mut self, plan: &Plan, outcome: &Outcome) -> u64 {
         plan.ops.iter().for_each(|op| *self.ops.entry(op.name()).or_default() += 1);
         self.seeds += 1;
         self.failed += u64::from(!outcome.violations.is_empty());
         self.steps += outcome.steps;
         self.puts += outcome.puts;
+        self.flows += outcome.flows;
         self.strikes.iter_mut().zip(&outcome.strikes).for_each(|(all, one)| *all += one);
+        self.seeds
     }
 
     pub(crate) fn compare(&mut self, seed: u64, one: &Outcome, other: &Outcome) {
@@ -73,12 +78,13 @@ impl Report {
         let took = self.clock.elapsed().max(Duration::from_millis(1)).as_secs_f64();
         let strikes: u64 = self.strikes.iter().sum();
         println!(
-            "simulation: {} trials in {took:.1} s ({:.0} a second): {} calls, {} objects, {strikes} faults, {} replays \
-             compared ({} differed): {} violations",
+            "simulation: {} trials in {took:.1} s ({:.0} a second): {} calls, {} objects, {} parts sent while they came, \
+             {strikes} faults, {} replays compared ({} differed): {} violations",
             self.seeds,
             precise(self.seeds) / took,
             self.steps,
             self.puts,
+            self.flows,
             self.replayed,
             self.differed,
             self.failed,

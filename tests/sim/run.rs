@@ -42,6 +42,7 @@ pub(crate) struct Outcome {
     pub(crate) fingerprint: u64,
     pub(crate) strikes: Vec<u64>,
     pub(crate) puts: u64,
+    pub(crate) flows: u64,
     pub(crate) trace: Vec<String>,
 }
 
@@ -71,7 +72,7 @@ pub(crate) fn play(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
         // Whatever state it is in, nobody works with it any more.
         *bench = Bench::new();
         let violations = vec![format!("a panic: {}", said.unwrap_or_default())];
-        Outcome { violations, steps, fingerprint, strikes: Vec::new(), puts: 0, trace }
+        Outcome { violations, steps, fingerprint, strikes: Vec::new(), puts: 0, flows: 0, trace }
     })
 }
 
@@ -80,7 +81,7 @@ fn play_on(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
     seed_draws(plan.seed);
     let world = World::new(bench.stage.clone(), plan.run_seed(), plan.mix.clone(), &plan.scripts);
     let opened = bench.opened.as_ref().expect("it is opened again whenever it is taken");
-    let journeys = journeys(&world, opened, &bench.metrics, plan.part_size);
+    let journeys = journeys(&world, opened, &bench.metrics, plan);
     let mut run = Run {
         bench,
         plan,
@@ -105,6 +106,7 @@ fn play_on(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
         fingerprint: bench.stage.fingerprint(),
         strikes: state.strikes.clone(),
         puts: state.bucket.puts,
+        flows: state.flows,
         trace: bench.stage.trace(),
     }
 }
@@ -265,6 +267,11 @@ impl Run<'_> {
             }
             self.world.stage.release(*self.rng.pick(&calls));
             self.settle().await;
+            // Who waits for room loses patience while others are still at work.
+            if self.plan.is_tight() && self.rng.chance(150) {
+                self.world.stage.advance(Duration::from_millis(600));
+                self.settle().await;
+            }
         }
     }
 
@@ -360,7 +367,7 @@ impl Run<'_> {
         self.world.stage.advance(Duration::from_secs(1));
         self.hands = Hands::default();
         let opened = self.bench.opened.as_ref().expect("it was opened just now");
-        self.journeys = journeys(&self.world, opened, &self.bench.metrics, self.plan.part_size);
+        self.journeys = journeys(&self.world, opened, &self.bench.metrics, self.plan);
         // The queue is opened once for many runs, so the token of "this run" is that of no upload.
         recall_uploads(&self.journeys, &opened.desk, "").await;
         self.sweep();

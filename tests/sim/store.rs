@@ -140,6 +140,7 @@ impl ObjectStore for SimStore {
             let piece = body.next().await.ok_or_else(down)?;
             gathered.extend_from_slice(&piece);
         }
+        self.0.lock().flows += 1;
         self.take_part(key, upload, number, gathered.freeze()).await
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) violations: Vec<String>,
     pub(crate) kore: BTreeMap<String, Told>,
     pub(crate) bucket: Bucket,
+    /// Parts that came while they were sent.
+    pub(crate) flows: u64,
     /// The files of the last list that each actor was given, by their place in the script.
     pub(crate) lists: BTreeMap<u64, Vec<usize>>,
 }
@@ -74,6 +76,7 @@ impl World {
             violations: Vec::new(),
             kore,
             bucket: Bucket::new(has_checksums),
+            flows: 0,
             lists: BTreeMap::new(),
         };
         Self { stage, state: Arc::new(Mutex::new(inside)) }
