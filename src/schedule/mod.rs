@@ -36,7 +36,7 @@ pub use pressure::Pressure;
 
 /// How many seconds of lateness a poll is worth while the budget is at ease. By the benchmark: less asks more often
 /// than it gains, more is felt.
-const PRICE: f64 = 150.0;
+const PRICE: f64 = 75.0;
 /// Under so many sessions, a model knows next to nothing.
 pub const FEW: f64 = 8.0;
 /// The share of first polls that are made early to see whether media has become faster; and when it seems so.

@@ -4,8 +4,7 @@
 //! of the next poll, of that poll's price, of the lateness of what becomes ready in between, and of not being ready
 //! then either. Only the first poll of the plan is ever made: its answer changes the chances, and the plan with them.
 //!
-//! Lateness grows faster than time (five minutes count like ten), because many a little late are better than one
-//! very late; and it counts for less the longer Kore itself took, so that one that takes a day is asked about sparsely.
+//! Lateness counts for less the longer Kore itself took, so that one that takes a day is asked about sparsely.
 
 use super::Known;
 use super::model::{End, Model, weight_of};
@@ -20,10 +19,8 @@ const LEAST: f64 = 10.0;
 const HORIZON: f64 = 30.0 * 3600.0;
 /// More moments are never needed; a bound for hostile numbers.
 const MOST_MOMENTS: usize = 1000;
-/// Lateness of so many seconds counts double.
-const DOUBLE: f64 = 300.0;
 /// Lateness counts in full when media took so many seconds, half when it took twice that.
-const PATIENCE: f64 = 1400.0;
+const PATIENCE: f64 = 3000.0;
 /// Less than that is not possible at all.
 const IMPOSSIBLE: f64 = 1e-9;
 
@@ -135,41 +132,27 @@ impl Plan<'_> {
 
 /// Integrals from the first moment on, by which the lateness between any two moments costs no loop.
 struct Sums {
-    /// Since the first moment.
-    time: Vec<f64>,
     /// Of the weight of a second's lateness, alone and times the chance of being ready.
-    plain: Vec<[f64; 2]>,
-    /// Of that weight squared, alone and times that chance; then both times the moment.
-    steep: Vec<[f64; 4]>,
+    upto: Vec<[f64; 2]>,
 }
 
 impl Sums {
     fn new(moments: &[f64], ready: &[f64], end: f64) -> Self {
-        let time: Vec<f64> = moments.iter().map(|at| at - moments[0]).collect();
-        let (mut plain, mut steep) = (vec![[0.0; 2]], vec![[0.0; 4]]);
-        for at in 1..time.len() {
-            let width = time[at] - time[at - 1];
+        let mut upto = vec![[0.0; 2]];
+        for at in 1..moments.len() {
+            let width = moments[at] - moments[at - 1];
             let chance = ready[at - 1].midpoint(ready[at]);
-            let middle = time[at - 1].midpoint(time[at]);
-            let weight = PATIENCE / (middle + moments[0] - end).max(PATIENCE);
-            let square = weight * weight;
-            plain.push(add(plain[at - 1], [weight, weight * chance], width));
-            let moment = square * middle;
-            steep.push(add(steep[at - 1], [square, square * chance, moment, moment * chance], width));
+            let age = moments[at - 1].midpoint(moments[at]) - end;
+            let weight = width * PATIENCE / age.max(PATIENCE);
+            let [alone, with_chance] = upto[at - 1];
+            upto.push([alone + weight, with_chance + weight * chance]);
         }
-        Self { time, plain, steep }
+        Self { upto }
     }
 
     /// The lateness at `to` of what was not ready at `from`, where the chance of being ready was `ready`.
     fn lateness(&self, from: usize, to: usize, ready: f64) -> f64 {
-        let plain = add(self.plain[to], self.plain[from], -1.0);
-        let steep = add(self.steep[to], self.steep[from], -1.0);
-        let linear = plain[1] - ready * plain[0];
-        let square = self.time[to] * (steep[1] - ready * steep[0]) - (steep[3] - ready * steep[2]);
-        linear + square * 2.0 / DOUBLE
+        let ([alone, with_chance], [before, with_chance_before]) = (self.upto[to], self.upto[from]);
+        (with_chance - with_chance_before) - ready * (alone - before)
     }
-}
-
-fn add<const N: usize>(to: [f64; N], what: [f64; N], times: f64) -> [f64; N] {
-    std::array::from_fn(|index| to[index] + what[index] * times)
 }

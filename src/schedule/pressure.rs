@@ -13,7 +13,7 @@ const TARGET: f64 = 0.92;
 const SPEED: f64 = 300.0;
 /// A backlog that would take a minute counts as that much use.
 const BACKLOG: f64 = 0.5;
-/// Beyond, a poll is worth two hours.
+/// Beyond, a poll is worth more than an hour.
 const HIGHEST: f64 = 4.0;
 /// A gap between two notes counts as at most so long: nothing is known of it.
 const LONGEST_GAP: Duration = Duration::from_mins(1);

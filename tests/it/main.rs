@@ -37,3 +37,4 @@ mod sidecar_schema;
 mod sidecars;
 mod statuses;
 mod suspects;
+mod tls;

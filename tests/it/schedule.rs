@@ -23,6 +23,7 @@ fn few_polls_and_little_lag_at_600_calls_an_hour() {
         let trace = Trace { enqueued, hours: 1.0, ..Trace::default() };
         let figures = play(&trace, Policy::Adaptive).figures(|_| true);
         assert!(figures.polls < polls && figures.p50 < p50 && figures.p95 < p95, "{enqueued:?}: {figures:?}");
+        println!("{enqueued:?}: {figures:?}");
         let plain = play(&trace, Policy::Exponential).figures(|_| true);
         assert!(figures.polls * 3.0 < plain.polls, "{enqueued:?}: {figures:?} against {plain:?}");
     }

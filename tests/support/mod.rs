@@ -15,4 +15,5 @@ pub mod rows;
 pub mod s3;
 pub mod schema;
 pub mod scene;
+pub mod tls;
 pub mod world;

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::canaries::{Canaries, PAGES, assert_without};
 use super::kore::{self, FakeKore};
 use super::s3::{self, FakeS3};
+use super::tls::{Authority, Door};
 
 /// Not known to the demo, which runs the library.
 const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_kore-archiver");
@@ -55,8 +56,29 @@ impl World {
 
     /// A world with this bucket.
     pub async fn with(bucket: s3::Options) -> Self {
-        let kore = FakeKore::start(kore::Options::default()).await;
-        let s3 = FakeS3::start(bucket).await;
+        Self::between(FakeKore::start(kore::Options::default()).await, FakeS3::start(bucket).await)
+    }
+
+    /// A world in which everything is https, by certificates of an authority that `SSL_CERT_FILE` makes known; that
+    /// file's path comes with it.
+    pub async fn over_tls() -> (Self, String) {
+        let authority = Authority::new();
+        let [api, files, bucket] = [Door::new().await, Door::new().await, Door::new().await];
+        let options = kore::Options { files_at: Some(files.url()), ..kore::Options::default() };
+        let mut world = Self::between(FakeKore::start(options).await, FakeS3::start(s3::Options::default()).await);
+        world.set("bots.default.host", &format!("\"{}\"", api.url()));
+        world.set("bots.default.media_hosts", &format!("[\"{}\"]", files.address()));
+        world.set("bots.default.allow_insecure_http", "false");
+        world.set("bucket.endpoint_url", &format!("\"{}\"", bucket.url()));
+        api.open(&authority, world.kore.api_url().trim_start_matches("http://"));
+        files.open(&authority, &world.kore.media_host());
+        bucket.open(&authority, world.s3.endpoint().trim_start_matches("http://"));
+        let known = world.path("authority.pem");
+        std::fs::write(&known, authority.pem()).expect("the folder is ours");
+        (world, known.display().to_string())
+    }
+
+    fn between(kore: FakeKore, s3: FakeS3) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let ours = kore.options();
         std::fs::write(folder.path().join("client-secret"), &ours.client_secret).expect("the folder is ours");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// One policy: its name, polls a session, lag in seconds at the median and at the 95th percentile.
+/// One policy: its name (what follows a comma is left out), polls a session, lag in seconds at the median and at the 95th percentile.
 pub struct Point {
     pub name: String,
     pub polls: f64,
@@ -16,7 +16,7 @@ const LEFT: f64 = 70.0;
 const BOTTOM: f64 = 360.0;
 /// Both axes are logarithmic, from these to those.
 const POLLS: (f64, f64) = (0.8, 60.0);
-const LAG: (f64, f64) = (5.0, 40_000.0);
+const LAG: (f64, f64) = (5.0, 15_000.0);
 
 fn x(polls: f64) -> f64 {
     LEFT + (WIDTH - LEFT - 40.0) * (polls.clamp(POLLS.0, POLLS.1) / POLLS.0).ln() / (POLLS.1 / POLLS.0).ln()
@@ -60,7 +60,7 @@ pub fn svg(title: &str, points: &[Point]) -> String {
              <text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{}</text>",
             x + 7.0,
             high + 4.0,
-            point.name
+            point.name.split(',').next().unwrap_or_default()
         );
     }
     svg + "</svg>\n"

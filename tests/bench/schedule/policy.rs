@@ -40,7 +40,7 @@ impl Policy {
             Self::Exponential => "exponential, 60 s to 5 min".into(),
             Self::Every(1800) => "loop of 30 min".into(),
             Self::Every(seconds) => format!("fixed {seconds} s"),
-            Self::Ladder => "5 min, 20 min, 1 h, 3 h, 24 h".into(),
+            Self::Ladder => "ladder, 5 min to 24 h".into(),
             Self::Clairvoyant => "clairvoyant".into(),
         }
     }

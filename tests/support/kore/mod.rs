@@ -61,6 +61,8 @@ pub struct Options {
     pub rate_limit: Option<RateLimit>,
     /// What a session gets that was never scripted; Kore does not document it.
     pub unknown_session: Answer,
+    /// How file URLs begin, if somebody stands before the file host.
+    pub files_at: Option<String>,
 }
 
 impl Default for Options {
@@ -71,6 +73,7 @@ impl Default for Options {
             client_secret: "a fake secret that no log may ever show".to_owned(),
             rate_limit: None,
             unknown_session: Answer::error(404, "Session not found"),
+            files_at: None,
         }
     }
 }
@@ -92,7 +95,8 @@ impl FakeKore {
         let file_address = file_listener.local_addr().expect("a bound listener has an address");
 
         let clock = Arc::new(FakeClock::new());
-        let signer = Arc::new(Signer::new(format!("http://{file_address}"), Arc::clone(&clock)));
+        let files_at = options.files_at.clone().unwrap_or_else(|| format!("http://{file_address}"));
+        let signer = Arc::new(Signer::new(files_at, Arc::clone(&clock)));
         let records = Arc::new(Records::default());
         let files = Arc::new(FileHost::new(Arc::clone(&clock), Arc::clone(&signer), Arc::clone(&records)));
         let api = Arc::new(Api::new(options, clock, signer, records));

@@ -15,7 +15,7 @@ use super::clock::FakeClock;
 
 #[derive(Debug)]
 pub(super) struct Signer {
-    /// `http://127.0.0.1:port` of the file host.
+    /// `http://127.0.0.1:port` of the file host, or of who stands before it.
     pub(super) base: String,
     key: hmac::Key,
     clock: Arc<FakeClock>,

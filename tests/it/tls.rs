@@ -1,0 +1,36 @@
+//! https to Kore, to its file hosts and to the bucket: certificates are verified.
+
+use crate::support::kore::SourceFile;
+use crate::support::scene::{key, recording};
+use crate::support::world::{World, id};
+
+const CERTIFICATES: &str = "SSL_CERT_FILE";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_archived_over_tls_by_an_authority_that_the_system_trusts() {
+    let (world, known) = World::over_tls().await;
+    let file = SourceFile::new("a.wav", recording(1, 300_000));
+    world.ready(&id(1), [file.clone()]).await;
+    let daemon = world.daemon_with(&[(CERTIFICATES, known)]).await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    world.assert_holds(&key(&id(1), "a.wav"), &file);
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+/// What stands at Kore's address without its certificate is told nothing, and costs the row nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_nobody_knows_is_refused() {
+    let (world, _) = World::over_tls().await;
+    world.ready(&id(1), [SourceFile::new("a.wav", recording(1, 3000))]).await;
+    let daemon = world.daemon().await;
+    let error = async || world.column(&id(1), "last_error").await;
+    let mut said = None;
+    while said.is_none() {
+        said = error().await;
+    }
+    assert!(said.as_deref().is_some_and(|said| said.contains("certificate")), "{said:?}");
+    assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"));
+    assert!(world.kore.polls().is_empty(), "nobody got through");
+    assert_eq!(daemon.stop().await, 0);
+}
