@@ -12,6 +12,7 @@ pictures=$(realpath -m "${1:-target/page}")
 address=127.0.0.1:${PAGE_PORT:-19465}
 scene=$(mktemp -d)
 started=()
+tracer=
 faults=0
 finish() {
 	for pid in "${started[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
@@ -66,6 +67,9 @@ daemon() { # variables may stand before it
 	done
 }
 stop_daemon() {
+	# A process that is traced does not end before its tracer has looked, and this one stands still.
+	[ -z "$tracer" ] || kill -KILL "$tracer"
+	tracer=
 	kill -KILL "$daemon"
 	wait "$daemon" 2>/dev/null || true
 }
@@ -86,7 +90,7 @@ shots() {
 # The loop's own thread stands still, all others go on.
 hold_the_loop() {
 	strace -o /dev/null -p "$daemon" 2>/dev/null &
-	local tracer=$!
+	tracer=$!
 	started+=("$tracer")
 	sleep 1
 	kill -STOP "$tracer"
