@@ -25,6 +25,9 @@ pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; 
 /// Transfers that are listed; of the others there is the number.
 const MOST_FLIGHTS: usize = 20;
 
+/// In place of what a queue that cannot be read would say.
+const NOT_KNOWN: &str = "<p class=\"soft\">Not known.</p>";
+
 /// An account's requests.
 #[derive(Clone, Debug)]
 pub(super) struct Spent {
@@ -58,8 +61,7 @@ pub(super) struct QueueFacts {
 
 /// The page as HTML.
 pub(super) fn page(facts: &Facts) -> String {
-    let nothing = QueueFacts::default();
-    let queue = facts.queue.as_ref().unwrap_or(&nothing);
+    let queue = facts.queue.as_ref().ok();
     let (word, banner) = banner(facts);
     let parts = [
         ("title", format!("{word} - kore-archiver")),
@@ -71,7 +73,7 @@ pub(super) fn page(facts: &Facts) -> String {
         ("pauses", pauses(&facts.pauses)),
         ("budgets", facts.spent.iter().map(budget).collect()),
         ("flights", flights(&facts.flights)),
-        ("failures", failures(&queue.failures)),
+        ("failures", queue.map_or_else(|| NOT_KNOWN.to_owned(), |queue| failures(&queue.failures))),
     ];
     filled(&parts)
 }
@@ -108,20 +110,25 @@ fn banner(facts: &Facts) -> (&'static str, String) {
     (word, format!("<p class=\"banner {class}\" role=\"status\">{text}</p>"))
 }
 
-fn counts(queue: &QueueFacts) -> String {
-    let of = |state: State| queue.counts.iter().find(|count| count.0 == state.as_str()).map_or(0, |count| count.1);
+/// A queue that cannot be read has counts all the same: nobody may take them for none.
+fn counts(queue: Option<&QueueFacts>) -> String {
+    let of = |queue: &QueueFacts, state: State| {
+        queue.counts.iter().find(|count| count.0 == state.as_str()).map_or(0, |count| count.1)
+    };
     let card = |state: State| {
-        let count = of(state);
+        let count = queue.map(|queue| of(queue, state));
         let class = match state {
-            State::Suspect | State::Failed if count > 0 => "bad",
+            State::Suspect | State::Failed if count > Some(0) => "bad",
             State::Pending | State::Done | State::Suspect | State::Unavailable | State::Failed => "",
         };
-        format!("<div class=\"{class}\"><b>{}</b>{}</div>", grouped(count), state.as_str())
+        let shown = count.map_or_else(|| "?".to_owned(), grouped);
+        format!("<div class=\"{class}\"><b>{shown}</b>{}</div>", state.as_str())
     };
     State::ALL.into_iter().map(card).collect()
 }
 
-fn waiting(facts: &Facts, queue: &QueueFacts) -> String {
+fn waiting(facts: &Facts, queue: Option<&QueueFacts>) -> String {
+    let Some(queue) = queue else { return String::new() };
     let Some(oldest) = queue.oldest_pending else { return "Nothing is pending.".to_owned() };
     let age = duration(facts.now.since(oldest));
     format!("The oldest pending session was enqueued {age} ago. Due and not yet taken: {}.", grouped(queue.due))
@@ -148,8 +155,8 @@ fn budget(spent: &Spent) -> String {
     format!(
         "<div class=\"item\"><div class=\"top\"><b>{}</b><span>{} of {}</span></div>{}</div>",
         escaped(&spent.account),
-        spent.used,
-        spent.limit,
+        grouped(spent.used.into()),
+        grouped(spent.limit.into()),
         bar(u64::from(spent.used), u64::from(spent.limit)),
     )
 }
@@ -171,7 +178,7 @@ fn flight(flight: &InFlight) -> String {
         None => (size(flight.bytes), String::new()),
     };
     format!(
-        "<div class=\"item\"><div class=\"top\"><span><code>{}</code> {}</span><span class=\"soft\">{size}, {}</span></div>{bar}</div>",
+        "<div class=\"item\"><div class=\"top\"><span><code>{}</code> <span class=\"name\">{}</span></span><span class=\"soft\">{size}, {}</span></div>{bar}</div>",
         escaped(&flight.session_id),
         escaped(&flight.file_name),
         duration(flight.took),
@@ -318,6 +325,17 @@ mod tests {
         assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot;&amp;"), "{page}");
         facts.queue = Err(hostile.into());
         assert!(!super::page(&facts).contains("<script"));
+    }
+
+    #[test]
+    fn a_queue_that_cannot_be_read_is_not_said_to_be_empty() {
+        assert!(page(&facts()).contains("<b>0</b>pending") && page(&facts()).contains("Nothing is pending."));
+        let page = page(&Facts { queue: Err("it is damaged".into()), ..facts() });
+        assert!(page.contains("The queue cannot be read: it is damaged"), "{page}");
+        assert_eq!(page.matches("<b>?</b>").count(), State::ALL.len());
+        for claim in ["<b>0</b>", "Nothing is pending", "Newest that need a person</h2>\n<p class=\"soft\">None."] {
+            assert!(!page.contains(claim), "{claim}");
+        }
     }
 
     #[test]
