@@ -212,8 +212,9 @@ impl Journeys {
     fn landed(&self, row: &Row, plan: &Plan, kept: Kept, took: Duration) -> Recording {
         let suspect = kept.inspection.doubt.as_ref().map(ToString::to_string);
         let bytes = kept.verified.receipt().bytes;
+        let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
         tracing::info!(
-            session.id = %row.session_id, bot = row.bot, key = %kept.key, bytes, seconds = took.as_secs_f64(),
+            session.id = %row.session_id, bot = row.bot, key = %kept.key, bytes, seconds,
             content_type = kept.inspection.content_type, adopted = kept.adopted, suspect, "archived a file"
         );
         if kept.beside {

@@ -141,17 +141,17 @@ pub(super) fn broken_off(error: &ByteStreamError) -> StoreError {
 fn no_credentials(name: &str, error: &CredentialsError) -> String {
     let why = match error {
         CredentialsError::CredentialsNotLoaded(_) => {
-            "no AWS credentials were found; give the service some: environment, profile, web identity, container or \
-             instance role"
+            "no AWS credentials were found: give the service some, by its environment, a profile, a web identity, or a \
+             role of the container or instance"
                 .to_owned()
         }
         other => format!(
-            "the AWS credentials could not be had: {}; check them, and bucket.assume_role_arn with its \
+            "the AWS credentials could not be had ({}): check them, and bucket.assume_role_arn with its \
              sts:AssumeRole permission",
             quoted(&chain(other))
         ),
     };
-    bounded(&format!("{name} was not sent: {why}"))
+    bounded(&format!("{name} was not sent, because {why}"))
 }
 
 /// Whether it may be the checksum, or its algorithm, that the store did not like. Stores say so in many ways.
