@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Environment, Settings, SettingsError};
 use crate::queue::QueueError;
@@ -31,7 +32,8 @@ pub struct Cli {
 
 const EXAMPLES: &str = "Examples:
   kore-archiver enqueue 65e7133a3242653c58d70001
-  sqlite3 /var/lib/kore-archiver/queue.db \"INSERT INTO sessions (session_id) VALUES ('65e7133a3242653c58d70001')\"
+  sqlite3 /var/lib/kore-archiver/queue.db \\
+    \"INSERT INTO sessions (session_id) VALUES ('65e7133a3242653c58d70001')\"
   kore-archiver status
   kore-archiver show 65e7133a3242653c58d70001
   kore-archiver retry --state failed --reason not_found
@@ -128,18 +130,23 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// Ctrl-C, or a polite kill: what was shown is then put in order.
+/// Ctrl-C, or a polite kill: what was shown is then put in order. A second one ends the process, because who prints for a
+/// reader that has stopped reading stands still and hears no first one.
 async fn interruption() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
     };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
+    let mut next = async move || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
+    let heard = CancellationToken::new();
+    let is_heard = heard.clone();
+    tokio::spawn(async move {
+        next().await;
+        is_heard.cancel();
+        next().await;
+        std::process::exit(1);
+    });
+    heard.cancelled().await;
 }
 
 /// Opens the queue that the settings name.

@@ -1,5 +1,7 @@
 //! `reconcile`: drift is found, told, and sent back; what is whole is left alone.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use crate::support::kore::{Answer, SourceFile, Timeline};
 use crate::support::media;
 use crate::support::s3::{Fault, Lie, Op, Times};
-use crate::support::world::{World, id};
+use crate::support::world::{World, id, until};
 
 fn wav(seed: u64) -> Vec<u8> {
     media::wav(media::WavShape::Plain, &media::speech(seed, Duration::from_secs(5)))
@@ -180,4 +182,82 @@ async fn a_run_that_was_broken_off_names_the_place_from_which_another_goes_on() 
     assert_eq!((code, &document["finished"], &document["after"]), (3, &true.into(), &Value::Null));
     assert_eq!((&document["sessions"], &document["objects"]), (&101.into(), &1.into()));
     assert_eq!(drift(&document).len(), 100, "those of which the queue lists no recording");
+}
+
+/// Done rows behind all others, each with a recording that was never in the bucket.
+async fn add_done_rows(world: &World, numbers: std::ops::RangeInclusive<u32>) {
+    let (first, last) = (numbers.start(), numbers.end());
+    let each = format!("WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})");
+    let at = "'2026-11-23T08:15:00.000Z'";
+    let session = "printf('65e7133a3242653c%08x', i)";
+    let bucket = world.s3.bucket();
+    world
+        .execute(&format!(
+            "INSERT INTO sessions (session_id, state, reason, finished_at)
+             {each} SELECT {session}, 'done', 'archived', {at} FROM n;
+             INSERT INTO recordings
+               (session_id, file_name, bucket, key, bytes, sha256, crc64nvme, content_type, archived_at, source)
+             {each} SELECT {session}, 'call.wav', '{bucket}', 'lost/' || i || '/call.wav', 1, printf('%064x', i),
+               'AAAAAAAAAAA=', 'audio/wav', {at}, printf('%064x', i) FROM n;"
+        ))
+        .await
+        .unwrap();
+}
+
+fn terminate(child: &Child) {
+    let killed = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_though_nobody_reads_what_it_says() {
+    let world = done(1..=1).await;
+    add_done_rows(&world, 2..=1000).await;
+    let mut child = world.command(&["reconcile"]).stdout(Stdio::piped()).spawn().unwrap();
+    // A thousand lines are more than a pipe holds; from then on it asks for nothing.
+    let (mut calls, mut same) = (0, 0);
+    let stands_still = || {
+        let now = world.s3.count(Op::HeadObject);
+        same = if now == calls { same + 1 } else { 0 };
+        calls = now;
+        (calls > 500 && same > 50).then_some(())
+    };
+    until(stands_still).await.expect("it stands still");
+    let ended = until(|| {
+        terminate(&child);
+        child.try_wait().unwrap()
+    });
+    assert_eq!(ended.await.expect("it ends").code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_sees_a_bar_it_says_how_far_it_has_come_and_ends_in_order_on_a_polite_kill() {
+    const SESSIONS: u32 = 4000;
+    let world = done(1..=1).await;
+    add_done_rows(&world, 2..=SESSIONS).await;
+    // The first page takes longer than the ten seconds between two words.
+    world.s3.fail_next(Op::HeadObject, Times::Next(1), Fault::Hang(Duration::from_secs(11)));
+    let mut command = world.command(&["reconcile", "--json"]);
+    let document = world.path("document");
+    let file = std::fs::File::create(&document).unwrap();
+    let mut child = command.stdout(file).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = told.by_ref().map(Result::unwrap).find(|line| line.contains(" compared, ")).expect("it says a word");
+    assert!(line.ends_with(&format!("500 of 4000 sessions compared, --after {} goes on from here", id(500))), "{line}");
+
+    world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::Hang(Duration::from_mins(1)));
+    terminate(&child);
+    let said: Vec<String> = told.map(Result::unwrap).collect();
+    let code = child.wait().unwrap().code();
+    let document: Value = serde_json::from_slice(&std::fs::read(document).unwrap()).expect("one document");
+    let after = document["after"].as_str().expect("it says where it was");
+    assert_eq!((code, &document["finished"]), (Some(1), &false.into()));
+    let last: Vec<_> = said.iter().map(String::as_str).collect();
+    let go_on = format!("kore-archiver: go on with --after {after}");
+    assert!(last.ends_with(&[&go_on, "kore-archiver: interrupted"]), "{said:?}");
+
+    world.s3.heal();
+    let passed = (1..=SESSIONS).position(|number| id(number) == after).expect("it is one of them") + 1;
+    let (code, document) = reconcile(&world, &["--after", after]);
+    assert_eq!((code, document["sessions"].as_u64()), (3, Some(u64::from(SESSIONS) - passed as u64)));
 }

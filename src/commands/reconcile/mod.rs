@@ -6,13 +6,14 @@
 //!
 //! It may end at any moment, by a signal, an error or a kill: the last session of a finished page is named, on the bar or
 //! every [`TOLD_EVERY`], and `--after` goes on behind it. Starting over is as good, only slower, because a second look
-//! changes nothing. `--repair` sends a session back in the transaction that
-//! every `retry` uses, and only while it is still `done`/`archived`: the daemon then copies what is missing, beside
-//! what is different, as long as Kore still has it.
+//! changes nothing. `--repair` sends a session back in the transaction that every `retry` uses, and only while it is
+//! still `done`/`archived`: the daemon then copies what is missing, beside what is different, as long as Kore still has
+//! it.
 
 mod look;
 mod tally;
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Usage, desk, output};
@@ -209,13 +210,27 @@ fn after(arguments: &Arguments) -> Result<String, Usage> {
 fn bar(sessions: u64) -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} sessions, {per_sec}, {eta} left, at {msg}");
-    ProgressBar::with_draw_target(Some(sessions), target).with_style(style.expect("the template is a constant"))
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} sessions, {rate}, {eta} left, at {msg}")
+        .expect("the template is a constant")
+        .with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+            let _ = text.write_str(&rate(state.per_sec()));
+        });
+    ProgressBar::with_draw_target(Some(sessions), target).with_style(style)
+}
+
+/// Sessions a second, in as many figures as mean something.
+fn rate(per_second: f64) -> String {
+    if per_second < 10.0 { format!("{per_second:.1}/s") } else { format!("{per_second:.0}/s") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_has_no_more_figures_than_mean_something() {
+        assert_eq!([189.358, 10.0, 0.26].map(rate), ["189/s", "10/s", "0.3/s"]);
+    }
 
     #[test]
     fn since_is_a_date_a_time_or_so_long_ago() {
