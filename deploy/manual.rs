@@ -99,21 +99,25 @@ fn write_commands(folder: &Path) -> io::Result<()> {
 }
 
 fn page(command: &Command, name: &str, is_whole: bool) -> io::Result<Vec<u8>> {
-    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let help = help.strip_prefix(EXAMPLES).unwrap_or_default();
+    let (examples, notes) = help.split_once("\n\n").unwrap_or((help, ""));
     let man = Man::new(command.clone());
     let mut page = title(name, "1").into_bytes();
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    write_synopsis(&mut page, command)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     if is_whole {
         man.render_subcommands_section(&mut page)?;
-    }
-    write_examples(&mut page, &examples)?;
-    if is_whole {
+        // Its notes are the exit codes, which have a section here.
+        write_section(&mut page, "EXAMPLES", examples)?;
         write_list(&mut page, "EXIT STATUS", &EXIT_STATUS)?;
         write_list(&mut page, "FILES", &FILES)?;
         write_list(&mut page, "ENVIRONMENT", &ENVIRONMENT)?;
+    } else {
+        write_section(&mut page, "NOTES", notes)?;
+        write_section(&mut page, "EXAMPLES", examples)?;
     }
     let others = if is_whole {
         "kore-archiver.toml(5), sqlite3(1), systemctl(1)"
@@ -130,19 +134,36 @@ fn title(name: &str, section: &str) -> String {
     format!(".TH \"{}\" {section} \"\" \"{NAME} {version}\" \"{NAME}\"\n", name.to_uppercase())
 }
 
-/// The examples of `--help`, as they stand there; what follows them is said elsewhere on the page, or is prose.
-fn write_examples(page: &mut Vec<u8>, help: &str) -> io::Result<()> {
-    let Some((_, text)) = help.split_once(EXAMPLES) else { return Ok(()) };
-    let (examples, prose) = text.split_once("\n\n").unwrap_or((text, ""));
+/// As `--help` says it.
+fn write_synopsis(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim();
+    Roff::new().control("SH", ["SYNOPSIS"]).text([roman(usage)]).to_writer(page)
+}
+
+/// Text of `--help`: what is indented there stays as it is, lines of prose are filled.
+fn write_section(page: &mut Vec<u8>, heading: &str, text: &str) -> io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
     let mut roff = Roff::new();
-    if !prose.is_empty() && !prose.starts_with("Exit codes") {
-        roff.control("SH", ["NOTES"]).text([roman(prose.replace('\n', " "))]);
+    roff.control("SH", [heading]);
+    let mut was_typed = false;
+    for line in text.lines() {
+        let typed = line.strip_prefix("  ");
+        if typed.is_some() != was_typed {
+            roff.control(if was_typed { "fi" } else { "nf" }, []);
+            was_typed = typed.is_some();
+        }
+        if line.is_empty() {
+            roff.control("PP", []);
+        } else {
+            roff.text([roman(typed.unwrap_or(line))]);
+        }
     }
-    roff.control("SH", ["EXAMPLES"]).control("nf", []);
-    for line in examples.lines() {
-        roff.text([roman(line.trim_start())]);
+    if was_typed {
+        roff.control("fi", []);
     }
-    roff.control("fi", []);
     roff.to_writer(page)
 }
 

@@ -19,7 +19,8 @@ use crate::session::SessionId;
   kore-archiver enqueue 65e7133a3242653c58d70001 65e7133a3242653c58d70002
   kore-archiver enqueue --file ids.txt --bot sales --priority 5
   other-program | kore-archiver enqueue --file -
-  kore-archiver enqueue 65e7133a3242653c58d70001 --call-ended-at 2026-11-23T08:15:00Z --metadata '{\"case\":\"A-17\"}'")]
+  kore-archiver enqueue 65e7133a3242653c58d70001 \\
+    --call-ended-at 2026-11-23T08:15:00Z --metadata '{\"case\":\"A-17\"}'")]
 pub(super) struct Arguments {
     /// Kore's session ids
     #[arg(value_name = "ID")]

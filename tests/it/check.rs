@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::support::kore::Answer;
-use crate::support::s3::{self, Fault, Op, Times};
+use crate::support::s3::{self, Fault, Lie, Op, Times};
 use crate::support::world::World;
 
 /// A world with a queue whose folder is as the package makes it.
@@ -163,6 +163,8 @@ async fn each_refusal_of_kore_is_told_with_what_to_do() {
     }
     world.kore.api_outage(crate::support::kore::Outage::Refused);
     one_fault(&world, &[], &["kore default", "check bots.default.host"]);
+    world.kore.api_outage(None);
+    clean(&world, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,6 +173,8 @@ async fn a_clock_that_is_off_is_told_by_kores_date() {
     let answer = Answer::error(404, "Session not found").header("Date", "Tue, 05 Mar 2024 12:00:00 GMT");
     world.kore.unknown_sessions_get(answer);
     one_fault(&world, &[], &["clock, kore default", "ahead of Kore's", "timedatectl"]);
+    world.kore.unknown_sessions_get(Answer::error(404, "Session not found"));
+    clean(&world, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,6 +255,34 @@ async fn a_bucket_elsewhere_or_of_another_name_is_told_with_the_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_are_not_there_or_not_known_are_told_with_where_they_may_come_from() {
+    let world = world().await;
+    let with = |variables: &[(&str, Option<&str>)]| {
+        let mut command = world.command(&["check", "--json"]);
+        // No profile of whoever runs the tests.
+        command.env("HOME", world.folder.path());
+        for (name, value) in variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        findings(command.output().expect("the binary starts"))
+    };
+    let (code, found) = with(&[("AWS_ACCESS_KEY_ID", None), ("AWS_SECRET_ACCESS_KEY", None)]);
+    assert_eq!((code, faults(&found).len()), (3, 1), "{found:?}");
+    assert!(
+        found.iter().any(|fault| fault.contains("no AWS credentials were found -> give the service some")),
+        "{found:?}"
+    );
+    let (code, found) = with(&[("AWS_ACCESS_KEY_ID", Some("AKIAUNKNOWN"))]);
+    assert_eq!(code, 3, "{found:?}");
+    assert!(faults(&found).iter().any(|fault| fault.contains("check the AWS credentials")), "{found:?}");
+    let (code, found) = with(&[]);
+    assert_eq!((code, faults(&found).len()), (0, 0), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_missing_permission_is_named_and_granting_it_mends_it() {
     let world = world().await;
     for (denied, faulty) in [
@@ -270,6 +302,15 @@ async fn each_missing_permission_is_named_and_granting_it_mends_it() {
         }
         world.s3.heal();
     }
+    clean(&world, &["--write"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_reports_other_bytes_than_it_was_given_is_named() {
+    let world = world().await;
+    world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::LieOnHead(Lie::WrongChecksum));
+    one_fault(&world, &["--write"], &["write", "does not keep what it is given"]);
+    world.s3.heal();
     clean(&world, &["--write"]);
 }
 
@@ -317,7 +358,7 @@ async fn beside_a_daemon_kore_is_not_asked_and_its_pauses_are_told() {
     let daemon = world.daemon().await;
     let (code, found) = check(&world, &[]);
     assert_eq!(code, 0, "{found:?}");
-    assert!(found.iter().any(|finding| finding.contains("budget is the running daemon's")), "{found:?}");
+    assert!(found.iter().any(|finding| finding.contains("stop it to have Kore asked")), "{found:?}");
     assert_eq!(world.kore.polls().len(), 0);
 
     world.kore.publish_scope(false);
@@ -326,4 +367,8 @@ async fn beside_a_daemon_kore_is_not_asked_and_its_pauses_are_told() {
         assert!(daemon.id() > 0);
     }
     one_fault(&world, &[], &["the daemon has paused this bot", "Published"]);
+
+    world.kore.publish_scope(true);
+    assert_eq!(daemon.stop().await, 0);
+    clean(&world, &[]);
 }

@@ -129,8 +129,9 @@ async fn is_safe(report: &mut Report, settings: &BucketSettings, store: &S3Store
         None => Err(("nothing blocks it".to_owned(), advice)),
     });
     let advice = format!(
-        "aws s3api put-bucket-lifecycle-configuration --bucket {name} with a rule for all keys: \
-        AbortIncompleteMultipartUpload, DaysAfterInitiation 7"
+        "aws s3api put-bucket-lifecycle-configuration --bucket {name} \
+        --lifecycle-configuration file:///usr/share/kore-archiver/aws/lifecycle.json; it replaces the rules that are \
+        there: put its AbortIncompleteMultipartUpload beside them if there are any"
     );
     look(report, "lifecycle", store.aborts_uploads_after().await, |found| match found {
         Some(days) => Ok(format!("incomplete uploads go after {days} days")),

@@ -3,7 +3,8 @@
 //! One request a bot, within the budget of its account: the first comes a whole interval after the start, as the
 //! daemon's does, so that a daemon that stopped just before, or starts just after, leaves the gap intact. While a daemon
 //! holds the queue the budget is spent by that one, and a request of ours would stand between two of its own. So Kore is
-//! not asked then; what the daemon knows is shown instead, which is newer than any proof of ours could be.
+//! not asked then; the pauses that the daemon knows of are told instead. One that had nothing to ask yet knows of none,
+//! which proves nothing: the note says how to have Kore asked.
 //!
 //! Left alone: a daemon that starts while this asks. Both are within their budgets, and together one request beyond.
 
@@ -21,6 +22,9 @@ use crate::queue::Desk;
 
 /// Tokens are dated, and Kore refuses those of a clock that is minutes off.
 pub(super) const MOST_SKEW_SECONDS: u64 = 60;
+/// Beside a daemon.
+const NOT_ASKED: &str = "not asked: the account's budget is the running daemon's, which has not paused this bot; \
+                         stop it to have Kore asked";
 /// For one name.
 const DNS_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -44,9 +48,7 @@ async fn what_the_daemon_knows(report: &mut Report, settings: &Settings, desk: &
                 let (detail, advice) = halves(message, "see the message");
                 report.fault(&what, &format!("the daemon has paused this bot: {detail}"), advice);
             }
-            None => {
-                report.note(&what, "not asked: the account's budget is the running daemon's, which reports no trouble");
-            }
+            None => report.note(&what, NOT_ASKED),
         }
     }
 }

@@ -27,12 +27,16 @@ use report::Report;
   kore-archiver check --write
   kore-archiver check --json | jq '.checks[] | select(.outcome == \"fault\")'
 
-Run it as the user that the service runs as, with the same credentials:
-  systemd-run --pipe --wait --uid=kore-archiver -p LoadCredential=client-secret.default:/etc/kore-archiver/client-secret \\
+Run it as root for the service's user and with its credentials:
+  systemd-run --pipe --wait --quiet --uid=kore-archiver \\
+    -p EnvironmentFile=-/etc/kore-archiver/environment \\
     kore-archiver check --write
+A client secret that is a credential of systemd needs one option more:
+    -p LoadCredential=client-secret.default:/etc/credstore/kore-archiver.client-secret
 
 Exit codes: 0 all is well, 3 a fault was found, 74 there is no queue that can be used, 78 the settings are wrong.
-While a daemon works on the queue, Kore is not asked: its budget of requests is the daemon's, which knows the answer.")]
+While a daemon works on the queue, Kore is not asked, because the budget of requests is the daemon's: the pauses that
+it knows of are told instead. Stop it to have Kore asked.")]
 pub(super) struct Arguments {
     /// Settings and queue alone; neither Kore nor the bucket is asked
     #[arg(long)]

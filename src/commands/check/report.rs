@@ -89,7 +89,7 @@ impl Report {
         };
         let word = if self.colour { format!("{colour}{word}\x1b[0m") } else { word.to_owned() };
         let advice = finding.advice.as_ref().map(|advice| format!(" -> {advice}")).unwrap_or_default();
-        format!("{word}  {:<18}  {}{advice}\n", finding.what, finding.detail)
+        format!("{word}  {:<20}  {}{advice}\n", finding.what, finding.detail)
     }
 
     /// Says whether there was a fault.
