@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Acceptance of the package on a booted Debian 12 with systemd: run.sh [FOLDER], as root, on a machine to throw away.
 #
-# FOLDER (where this script is, if not given) holds kore-archiver.deb, kore-archiver-next.deb (a higher version) and
-# world (the example of that name). Needs sqlite3, and strace for the loop that is stuck. Prints what it saw, each finding
-# with the time it took, and ends with 1 if one was not as it must be.
+# FOLDER (where this script is, if not given) holds kore-archiver.deb, kore-archiver-next.deb (a higher version), the same
+# as .rpm, if rpm is there to try them, and world (the example of that name). Needs sqlite3, and strace for the loop that is
+# stuck. Prints what it saw, each finding with the time it took, and ends with 1 if one was not as it must be.
 # shellcheck disable=SC2317 # functions are called by name, through until_ and holds
 set -u
 here=$(realpath "${1:-$(dirname "$0")}")
@@ -12,6 +12,7 @@ unit=kore-archiver.service
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive PAGER=cat SYSTEMD_COLORS=0
 faults=0
 began=0
+healed=0
 
 title() { printf '\n== %s\n' "$*"; }
 now() { date +%s%3N; }
@@ -29,7 +30,7 @@ is() {
 holds() {
 	local what=$1
 	shift
-	if "$@"; then printf '  ok: %s\n' "$what"; else fault "$what"; fi
+	if "$@" >/dev/null; then printf '  ok: %s\n' "$what"; else fault "$what"; fi
 }
 # until SECONDS COMMAND...
 until_() {
@@ -79,6 +80,23 @@ no_drop_in() {
 }
 log_since() { journalctl -u $unit --no-pager -o short-precise --since "@$(($1 / 1000))" "${@:2}"; }
 
+check() {
+	systemd-run --pipe --wait --quiet --uid=kore-archiver -p EnvironmentFile=-/etc/kore-archiver/environment \
+		kore-archiver check "$@" </dev/null
+}
+# told WORDS: check has these words in a fault, whose advice is typed as it stands; then check is clean, and alice inserts
+told() {
+	local advice found
+	found=$(check --offline)
+	is "check, $1" 3 $?
+	advice=$(grep -m 1 "^FAULT.*$1" <<<"$found" | sed 's/.* -> //')
+	printf '  -> %s\n' "${advice:-no advice in: $found}"
+	bash -c "${advice:-false}"
+	check --offline >/tmp/check
+	is "check after it" 0 $?
+	holds "alice inserts" insert "healed-$((healed += 1))"
+}
+
 # Images of containers bring one that keeps packages from starting and stopping services.
 rm -f /usr/sbin/policy-rc.d
 
@@ -96,10 +114,10 @@ is "not started" inactive "$(systemctl is-active $unit)"
 is "account" "kore-archiver:/:/usr/sbin/nologin" "$(getent passwd kore-archiver | cut -d: -f1,6,7)"
 is "systemd-analyze verify says" "" "$(systemd-analyze verify /usr/lib/systemd/system/$unit 2>&1)"
 systemd-analyze security --offline=true $unit | tail -n 1 | sed 's/^/  /'
-holds "exposure is 1.1 or less" systemd-analyze security --offline=true --threshold=11 $unit >/dev/null
+holds "exposure is 1.1 or less" systemd-analyze security --offline=true --threshold=11 $unit
 for page in "1 kore-archiver" "1 kore-archiver-run" "5 kore-archiver.toml"; do
 	# shellcheck disable=SC2086
-	holds "man $page" man -w $page >/dev/null
+	holds "man $page" man -w $page
 done
 
 title "Started before the settings are filled in"
@@ -126,15 +144,20 @@ printf '  started in %s\n' "$(took)"
 is "state" active "$(systemctl is-active $unit)"
 until_ 10 is_idle || fault "status: $(property StatusText)"
 printf '  status: %s\n' "$(property StatusText)"
+is "watchdog, and stop time beyond the drain" "1min 1min 40s" "$(property WatchdogUSec) $(property TimeoutStopUSec)"
 is "folder" "2770 kore-archiver:kore-archiver" "$(mode /var/lib/kore-archiver)"
 is "queue" "660 kore-archiver:kore-archiver" "$(mode $queue)"
 holds "/readyz" curl --fail --silent --show-error --noproxy '*' -o /dev/null http://127.0.0.1:9464/readyz
 
 title "check, as the service's account and with its credentials"
-systemd-run --pipe --wait --quiet --uid=kore-archiver -p EnvironmentFile=-/etc/kore-archiver/environment \
-	kore-archiver check --write </dev/null >/tmp/check 2>&1
-is "check --write ends with" 0 $?
+check --write >/tmp/check 2>&1
+is "check --write beside the daemon ends with" 0 $?
 sed 's/^/  | /' /tmp/check
+systemctl stop $unit
+check >/tmp/check 2>&1
+is "check when it is stopped ends with" 0 $?
+grep '^ok *kore' /tmp/check | sed 's/^/  | /' || fault "Kore was not asked"
+systemctl start $unit
 
 title "Insert as another user, with the sqlite3 CLI"
 useradd --create-home --groups kore-archiver alice
@@ -147,6 +170,20 @@ as alice kore-archiver status | sed 's/^/  | /'
 for file in $queue $queue-wal $queue-shm; do is "$file" 660 "$(mode "$file" | cut -d' ' -f1)"; done
 holds "bob, who is not in the group, cannot read it" test "$(as bob sqlite3 $queue 'SELECT 1 FROM sessions' 2>&1 | grep -c 'unable to open')" = 1
 holds "alice cannot read the secret" test "$(as alice cat /etc/kore-archiver/client-secret 2>/dev/null)" = ""
+
+title "A queue that its group cannot use: check, and its advice"
+chgrp root $queue
+holds "alice cannot insert" test "$(insert no 2>&1 | grep -c 'unable to open')" = 1
+told "another group than its folder"
+chmod 0640 $queue
+told "its group cannot insert"
+chgrp -R root /var/lib/kore-archiver
+told "members of kore-archiver cannot insert"
+chmod 2750 /var/lib/kore-archiver
+told "its group cannot work in it"
+until_ 20 none_pending || fault "still pending: $(pending)"
+is "folder" "2770 kore-archiver:kore-archiver" "$(mode /var/lib/kore-archiver)"
+is "queue" "660 kore-archiver:kore-archiver" "$(mode $queue)"
 
 title "Whoever opens the queue first"
 systemctl stop $unit
@@ -328,16 +365,60 @@ is "one that was stopped stays so" inactive "$(systemctl is-active $unit)"
 systemctl start $unit
 
 title "Remove, purge"
+rows=$(sql "SELECT count(*) FROM sessions")
 apt-get remove -y kore-archiver >/tmp/remove.log 2>&1 || fault "remove: $(cat /tmp/remove.log)"
 is "stopped" inactive "$(systemctl is-active $unit)"
 holds "queue and settings are there" test -f $queue -a -f /etc/kore-archiver/config.toml
 apt-get purge -y kore-archiver >/tmp/purge.log 2>&1 || fault "purge: $(cat /tmp/purge.log)"
 grep '^kore-archiver:' /tmp/purge.log | sed 's/^/  /'
 holds "the settings are gone" test ! -e /etc/kore-archiver/config.toml
-is "the queue is there, with its rows" "$sessions" "$(sqlite3 $queue "SELECT count(*) FROM sessions WHERE session_id NOT LIKE '65e7133a3242653c58d702%' AND session_id NOT LIKE '65e7133a3242653c58d703%' AND session_id NOT LIKE '%58d7thread%' AND session_id NOT LIKE '%58d7process%' AND session_id NOT GLOB '*0000[4-7]b16' AND session_id NOT IN ('65e7133a3242653c58d70004', '65e7133a3242653c58d70005', '65e7133a3242653c58d70006')")"
+is "the queue is there, with its rows" "$rows" "$(sqlite3 $queue "SELECT count(*) FROM sessions")"
 is "no unit is left" "" "$(systemctl list-unit-files --no-legend 'kore-archiver*')"
 apt-get install -y "$here/kore-archiver-next.deb" >/tmp/again.log 2>&1 || fault "again: $(cat /tmp/again.log)"
 is "installed again, the queue is the account's still" "660 kore-archiver:kore-archiver" "$(mode $queue)"
+
+title "The .rpm"
+if [ ! -f "$here/kore-archiver.rpm" ] || ! command -v rpm >/dev/null; then
+	printf '  SKIPPED: no rpm, or no kore-archiver.rpm\n'
+else
+	apt-get purge -y kore-archiver >/tmp/purge.log 2>&1
+	rm -rf /var/lib/kore-archiver /etc/kore-archiver
+	userdel kore-archiver
+	getent group kore-archiver >/dev/null && groupdel -f kore-archiver
+	mkdir -p /var/lib/rpm
+	# What it requires is known by its names on other systems.
+	with_rpm() { rpm --force-debian --dbpath /var/lib/rpm --nodeps "$@"; }
+	is "rpm -i says" "" "$(with_rpm -i "$here/kore-archiver.rpm" 2>&1)"
+	is "rpm -V says" "" "$(with_rpm -V kore-archiver 2>&1)"
+	is "settings" "640 root:kore-archiver" "$(mode /etc/kore-archiver/config.toml)"
+	is "enabled, not started" "enabled inactive" "$(systemctl is-enabled $unit) $(systemctl is-active $unit)"
+	is "account" "kore-archiver:/:/usr/sbin/nologin" "$(getent passwd kore-archiver | cut -d: -f1,6,7)"
+	sed -i "s/^bot_id = .*/bot_id = \"$(cat "$here/world.d/bot_id")\"/; s/^client_id = .*/client_id = \"$(cat "$here/world.d/client_id")\"/" /etc/kore-archiver/config.toml
+	install -m 0600 "$here/world.d/environment" /etc/kore-archiver/environment
+	install -o kore-archiver -g kore-archiver -m 0400 "$here/world.d/secret" /etc/kore-archiver/client-secret
+	systemctl start $unit || fault "it does not start"
+	usermod -aG kore-archiver alice
+	insert 65e7133a3242653c58d70400
+	until_ 20 is_done 65e7133a3242653c58d70400 || fault "not done"
+	pid=$(property MainPID)
+	settings=$(sha256sum /etc/kore-archiver/config.toml)
+	is "rpm -U says" "" "$(with_rpm -U "$here/kore-archiver-next.rpm" 2>&1)"
+	holds "it runs, anew" until_ 10 main_pid_is_not "$pid"
+	is "edited settings are kept" "$settings" "$(sha256sum /etc/kore-archiver/config.toml)"
+	is "and nothing is put beside them" "" "$(find /etc/kore-archiver -name '*.rpm*')"
+	insert 65e7133a3242653c58d70401
+	until_ 20 is_done 65e7133a3242653c58d70401 || fault "not done after the upgrade"
+	systemctl stop $unit
+	with_rpm -U --force "$here/kore-archiver-next.rpm" || fault "rpm -U --force"
+	is "one that was stopped stays so" inactive "$(systemctl is-active $unit)"
+	systemctl start $unit
+	printf '  rpm -e says: %s\n' "$(with_rpm -e kore-archiver 2>&1)"
+	is "stopped" inactive "$(systemctl is-active $unit)"
+	is "edited settings are saved" "$settings" "$(sha256sum /etc/kore-archiver/config.toml.rpmsave | sed 's/\.rpmsave//')"
+	is "the queue is there, with its rows" 2 "$(sqlite3 $queue "SELECT count(*) FROM sessions")"
+	is "no unit is left" "" "$(systemctl list-unit-files --no-legend 'kore-archiver*')"
+	holds "no binary is left" test ! -e /usr/bin/kore-archiver
+fi
 
 printf '\n%s\n' "$([ $faults = 0 ] && echo "All as it must be." || echo "$faults faults.")"
 exit $((faults > 0))
