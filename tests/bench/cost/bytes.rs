@@ -24,9 +24,8 @@ fn files(count: u64, bytes: u64) -> Vec<SourceFile> {
     (0..count).map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, bytes + n))).collect()
 }
 
-/// A world whose daemon has the default settings for transfers and log, but for `concurrency`.
-async fn world(concurrency: usize) -> World {
-    let mut world = World::new().await;
+/// Gives its daemon the default settings for transfers and log, but for `concurrency`.
+fn set_up(mut world: World, concurrency: usize) -> World {
     world
         .set("log.level", "\"info\"")
         .set("transfer.stall_window", "\"60s\"")
@@ -36,13 +35,29 @@ async fn world(concurrency: usize) -> World {
     world
 }
 
+async fn plain(files: &[SourceFile], round: u32) -> Taken {
+    daemon("kore-archiver", &set_up(World::new().await, AT_ONCE), &[], files, round * 1000).await
+}
+
+async fn over_tls(files: &[SourceFile], round: u32) -> Taken {
+    let (world, known) = World::over_tls().await;
+    let variables = [("SSL_CERT_FILE", known)];
+    daemon("kore-archiver, https on both sides", &set_up(world, AT_ONCE), &variables, files, round * 1000).await
+}
+
 /// All files by the daemon, a session each: from the first poll to the last row that is done.
-async fn daemon(world: &World, files: &[SourceFile], from: u32) -> Taken {
+async fn daemon(
+    who: &'static str,
+    world: &World,
+    variables: &[(&str, String)],
+    files: &[SourceFile],
+    from: u32,
+) -> Taken {
     world.create_queue();
     for (file, number) in files.iter().zip(from..) {
         world.kore.session(&id(number), crate::support::kore::Timeline::ready([file.clone()]));
     }
-    let daemon = world.daemon().await;
+    let daemon = world.daemon_with(variables).await;
     let before = usage(daemon.id()).expect("it runs");
     let numbers = from..from + u32::try_from(files.len()).expect("they are few");
     let rows: Vec<String> = numbers.map(|number| format!("('{}')", id(number))).collect();
@@ -59,7 +74,7 @@ async fn daemon(world: &World, files: &[SourceFile], from: u32) -> Taken {
     let after = usage(daemon.id()).expect("it runs");
     assert_eq!(daemon.stop().await, 0);
     let usage = Usage { cpu_seconds: after.cpu_seconds - before.cpu_seconds, ..after };
-    Taken { who: "kore-archiver", took, usage }
+    Taken { who, took, usage }
 }
 
 async fn best<F: Future<Output = Taken>>(mut measure: impl FnMut(u32) -> F) -> Taken {
@@ -79,16 +94,7 @@ pub async fn against_peers() {
         let files = files(count, bytes);
         let gb = files.iter().map(|file| file.body().len()).sum::<u64>() as f64 / 1e9;
         let source = peers::serve(files.clone()).await;
-        let mut all = vec![
-            best(|round| {
-                let files = &files;
-                async move {
-                    let world = world(AT_ONCE).await;
-                    daemon(&world, files, round * 1000).await
-                }
-            })
-            .await,
-        ];
+        let mut all = vec![best(|round| plain(&files, round)).await, best(|round| over_tls(&files, round)).await];
         for (who, command) in
             [("rclone copy", peers::rclone as fn(_, &_, &_, _) -> _), ("requests + boto3", peers::boto)]
         {
@@ -137,8 +143,8 @@ pub async fn slow_sources() {
     for (count, rate) in [(64, 4_000_000), (256, 1_000_000)] {
         let files: Vec<_> =
             files(count, 20_000_000).into_iter().map(|file| file.always(Quirk::Throttle(rate))).collect();
-        let world = world(usize::try_from(count).expect("they are few")).await;
-        let taken = daemon(&world, &files, 0).await;
+        let world = set_up(World::new().await, usize::try_from(count).expect("they are few"));
+        let taken = daemon("kore-archiver", &world, &[], &files, 0).await;
         let bytes = files.iter().map(|file| file.body().len()).sum::<u64>() as f64;
         let reached = bytes / taken.took.as_secs_f64() / (count * rate) as f64;
         println!(

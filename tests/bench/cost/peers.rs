@@ -99,6 +99,7 @@ fn with_keys(program: &str, bucket: &FakeS3) -> Command {
         .env("AWS_SECRET_ACCESS_KEY", secret_key)
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("NO_PROXY", "127.0.0.1")
+        .env_remove("AWS_CA_BUNDLE")
         .stdin(Stdio::null());
     command
 }
