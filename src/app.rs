@@ -18,7 +18,7 @@ use crate::archive::store::{ObjectStore, UploadId};
 use crate::archive::sweep::LeftUpload;
 use crate::archive::{Archive, UploadLedger};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{BotSettings, Settings};
 use crate::flights::Flights;
 use crate::http::{self, Site};
@@ -320,12 +320,10 @@ pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
 fn left_upload(record: &Record, bucket: &str) -> Option<LeftUpload> {
     let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
     let is_ours = text("bucket")? == bucket;
-    let upload = LeftUpload {
-        id: record.get("id")?.as_i64()?,
-        key: ObjectKey::parse(text("key")?).ok()?,
-        upload: text("upload_id").map(UploadId),
-    };
-    is_ours.then_some(upload)
+    let upload = text("upload_id").map(UploadId);
+    let noted = text("started_at").filter(|_| upload.is_none()).and_then(|at| Timestamp::parse(&at).ok());
+    let (id, key) = (record.get("id")?.as_i64()?, ObjectKey::parse(text("key")?).ok()?);
+    is_ours.then_some(LeftUpload { id, key, upload, noted })
 }
 
 /// Bytes of write-ahead log that nobody needs, and how often it is looked at.

@@ -126,7 +126,7 @@ impl Archive {
                 Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => {
                     if let Err(error) = self.unless_stopped(self.clear(key)).await {
                         tracing::warn!(%key, %error, "whether an upload was begun is not known; looking again later");
-                        self.leftovers.add(LeftUpload { id, key: key.clone(), upload: None });
+                        self.leftovers.add(LeftUpload { id, key: key.clone(), upload: None, noted: None });
                         return Err(lost.into());
                     }
                     failed = Some(lost);
@@ -245,6 +245,7 @@ impl Archive {
             None => "it took too long".to_owned(),
         };
         tracing::warn!(key = %open.key, why, "an upload could not be aborted; trying again later");
-        self.leftovers.add(LeftUpload { id: open.ledger_id, key: open.key.clone(), upload: Some(open.upload) });
+        let (id, key, upload) = (open.ledger_id, open.key.clone(), Some(open.upload));
+        self.leftovers.add(LeftUpload { id, key, upload, noted: None });
     }
 }

@@ -2,10 +2,20 @@
 //!
 //! A run that died may have created an upload whose name it never learned. The ledger has the key, so that the bucket
 //! is asked for the uploads on exactly that key. Uploads on keys that are not in the ledger are never touched.
+//!
+//! The race with a creation that outlives its run: sent, not yet applied, and so in no list. The note of it stays for a
+//! day, in which that key is looked at again.
+
+use std::time::Duration;
 
 use super::Archive;
 use super::store::{StoreError, UploadId};
+use crate::clock::Timestamp;
 use crate::key::ObjectKey;
+
+/// How long after it was noted a creation may still arrive. S3 takes no signature that is older than a quarter of an
+/// hour; a machine that was suspended may be later.
+const LATEST: Duration = Duration::from_hours(24);
 
 /// An upload of the ledger that leads nowhere.
 #[derive(Clone, Debug)]
@@ -16,6 +26,8 @@ pub struct LeftUpload {
     pub key: ObjectKey,
     /// Under which name, if it was learned.
     pub upload: Option<UploadId>,
+    /// When the run that ended noted it, if it may not have been created until now.
+    pub noted: Option<Timestamp>,
 }
 
 impl Archive {
@@ -29,7 +41,7 @@ impl Archive {
         self.leftovers.added().await;
     }
 
-    /// Aborts what is left; says how much could not be reached, and is left still.
+    /// Aborts what is left; says how much is left still: not to be reached, or perhaps to come.
     pub async fn sweep(&self) -> usize {
         let mut count = 0;
         for left in self.leftovers.take_all() {
@@ -53,13 +65,14 @@ impl Archive {
         }
     }
 
-    /// Whether it is gone now.
+    /// Whether it is gone now, and for good.
     async fn sweep_one(&self, left: &LeftUpload) -> bool {
         let swept = match &left.upload {
             Some(upload) => self.store.abort(&left.key, upload).await,
             None => self.clear(&left.key).await,
         };
         match &swept {
+            Ok(()) if left.noted.is_some_and(|noted| self.clock.now().since(noted) < LATEST) => return false,
             Ok(()) => {
                 tracing::info!(key = %left.key, "aborted an upload that led nowhere");
                 self.ledger.ended(left.id);
