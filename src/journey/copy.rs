@@ -181,7 +181,7 @@ impl Journeys {
 
     async fn copy_file(&self, row: &Row, bot: &Bot, plan: &Plan) -> Result<Recording, CopyError> {
         // A suspect file of before the row was sent back is fetched again: that is what it was sent back for.
-        let counts = |known: &&Known| known.facts.suspect.is_none() || known.archived_at >= row.history.pending_since;
+        let counts = |known: &&Known| known.facts.suspect.is_none() || known.archived_at > row.history.pending_since;
         if let Some(known) = plan.known.as_ref().filter(counts)
             && let Some(verified) = self.archive.still_there(&known.key, &known.receipt).await?
         {
@@ -248,6 +248,7 @@ impl Journeys {
         facts: Facts,
     ) -> Recording {
         Recording {
+            lease: row.lease.clone(),
             session_id: row.session_id.clone(),
             file_name: plan.file.name.chars().take(LONGEST_FILE_NAME).collect(),
             source: plan.source,

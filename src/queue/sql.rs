@@ -242,7 +242,8 @@ async fn archived(connection: &mut SqliteConnection, recording: &super::writer::
     sqlx::query(
         "INSERT INTO recordings (session_id, file_name, bucket, key, bytes, sha256, crc64nvme, etag, version_id, \
          content_type, suspect, archived_at, source, duration_seconds, channels, sample_rate) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16 WHERE ?11 IS NULL \
+            OR EXISTS (SELECT 1 FROM sessions WHERE rowid = ?17 AND lease_token = ?18 AND state = 'pending') \
          ON CONFLICT (bucket, key) DO UPDATE SET session_id = excluded.session_id, file_name = excluded.file_name, \
          bytes = excluded.bytes, sha256 = excluded.sha256, crc64nvme = excluded.crc64nvme, etag = excluded.etag, \
          version_id = excluded.version_id, content_type = excluded.content_type, suspect = excluded.suspect, \
@@ -266,6 +267,8 @@ async fn archived(connection: &mut SqliteConnection, recording: &super::writer::
     .bind(recording.facts.duration_seconds)
     .bind(recording.facts.channels)
     .bind(recording.facts.sample_rate)
+    .bind(recording.lease.rowid)
+    .bind(recording.lease.token.as_str())
     .execute(connection)
     .await?;
     Ok(())

@@ -159,6 +159,8 @@ impl Note {
 /// A row of `recordings`. It takes a [`Verified`] to make one.
 #[derive(Clone, Debug)]
 pub struct Recording {
+    /// By whose right. A suspect file is noted only while that holds: a row that was sent back meanwhile fetches it again.
+    pub lease: Lease,
     /// Whose.
     pub session_id: SessionId,
     /// As Kore named it.
