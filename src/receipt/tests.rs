@@ -21,6 +21,9 @@ fn digests_are_the_published_ones() {
     assert_eq!(of.sha256.to_string(), "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225");
     assert_eq!(Crc64Nvme::from_base64(&of.crc64nvme.to_string()), Some(of.crc64nvme));
     assert_eq!(Sha256::from_hex(&of.sha256.to_string()), Some(of.sha256));
+    for other in ["15e2".to_owned(), "é5".repeat(32), "z".repeat(64), format!("{}00", of.sha256)] {
+        assert_eq!(Sha256::from_hex(&other), None, "{other}");
+    }
 }
 
 #[test]
