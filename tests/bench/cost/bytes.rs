@@ -1,6 +1,6 @@
 //! Moving files: CPU seconds a GB, peak memory, and time beside the peers; sources that are slow.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::peers;
 use crate::process::{Usage, usage, watched};
@@ -57,11 +57,11 @@ async fn daemon(
     for (file, number) in files.iter().zip(from..) {
         world.kore.session(&id(number), crate::support::kore::Timeline::ready([file.clone()]));
     }
-    let daemon = world.daemon_with(variables).await;
+    let as_the_unit_does = ("MALLOC_ARENA_MAX", "1".to_owned());
+    let daemon = world.daemon_with(&[variables, &[as_the_unit_does]].concat()).await;
     let before = usage(daemon.id()).expect("it runs");
     let numbers = from..from + u32::try_from(files.len()).expect("they are few");
     let rows: Vec<String> = numbers.map(|number| format!("('{}')", id(number))).collect();
-    let began = Instant::now();
     world.execute(&format!("INSERT INTO sessions (session_id) VALUES {}", rows.join(","))).await.expect("good ids");
     loop {
         let left = world.row("SELECT COUNT(*) AS n FROM sessions WHERE state <> 'done'").await.expect("a count");
@@ -70,7 +70,8 @@ async fn daemon(
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let took = began.elapsed();
+    // Somebody's insert is seen within a second, which is not what is measured.
+    let took = world.kore.elapsed().saturating_sub(world.kore.polls()[0].at);
     let after = usage(daemon.id()).expect("it runs");
     assert_eq!(daemon.stop().await, 0);
     let usage = Usage { cpu_seconds: after.cpu_seconds - before.cpu_seconds, ..after };
