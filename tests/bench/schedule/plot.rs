@@ -16,7 +16,7 @@ const LEFT: f64 = 70.0;
 const BOTTOM: f64 = 360.0;
 /// Both axes are logarithmic, from these to those.
 const POLLS: (f64, f64) = (0.8, 60.0);
-const LAG: (f64, f64) = (5.0, 15_000.0);
+const LAG: (f64, f64) = (5.0, 40_000.0);
 
 fn x(polls: f64) -> f64 {
     LEFT + (WIDTH - LEFT - 40.0) * (polls.clamp(POLLS.0, POLLS.1) / POLLS.0).ln() / (POLLS.1 / POLLS.0).ln()
