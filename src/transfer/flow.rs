@@ -38,7 +38,7 @@ impl Sink {
 }
 
 impl Flow {
-    /// How many the part has.
+    /// How many the part has: its length goes ahead of it.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
