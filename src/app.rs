@@ -172,31 +172,48 @@ impl App {
             }
         };
         service::stopping();
-        if ended.is_ok() {
-            self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
-            lessons::write(&self.journeys);
-            self.flush().await;
-        }
+        let is_written = ended.is_ok() && self.drain().await;
         self.shutdown.hard.cancel();
         for task in [sweep, watchdog, status, wal, lessons] {
             task.abort();
+            let _ = task.await;
+        }
+        if is_written {
+            self.let_go().await;
         }
         tracing::info!("stopped");
         ended
     }
-}
 
-impl App {
+    /// Ends what is under way. Says whether everything is written.
+    async fn drain(&mut self) -> bool {
+        self.worker.drain(self.drain_timeout, &self.shutdown.hard).await;
+        lessons::write(&self.journeys);
+        self.flush().await
+    }
+
     /// Waits until everything that was handed to the writer is written: it keeps the order, so a write that changes
     /// nothing comes last.
-    async fn flush(&self) {
+    async fn flush(&self) -> bool {
         let last = self.writer.submit(Write::UploadEnded { id: NO_UPLOAD });
         tokio::select! {
-            _ = last => {}
+            last = last => last.is_ok(),
             () = self.journeys.clock.sleep(LAST_NOTES) => {
                 tracing::warn!("the queue cannot be written to; what was noted last is found out again after the next start");
+                false
             }
         }
+    }
+
+    /// Closes every connection before the process ends, so that the last one takes the `-wal` and the `-shm` with it:
+    /// SQLite's threads would lose a race against the exit. Whoever opens the queue next makes files of their own.
+    async fn let_go(self) {
+        if let Some(server) = self.server {
+            server.abort();
+        }
+        self.worker.close().await;
+        self.writer.close().await;
+        self.desk.close().await;
     }
 }
 

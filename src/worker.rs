@@ -341,6 +341,11 @@ impl Worker {
         }
     }
 
+    /// Lets go of the queue; what is still unwritten is looked at again after the next start.
+    pub async fn close(self) {
+        self.claims.close().await;
+    }
+
     /// A drain beats as the loop does: it may last longer than the service manager's patience with a stuck daemon.
     async fn finish_all(&mut self) {
         let clock = Arc::clone(&self.journeys.clock);

@@ -52,6 +52,7 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
         return Ok(Exit::Done);
     }
     let counts = desk.counts().await?;
+    desk.close().await;
     let not_done: i64 = counts.iter().filter(|count| count.0 != State::Done.as_str()).map(|count| count.1).sum();
     if not_done == 0 {
         return Ok(Exit::Done);

@@ -12,7 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::file::{Identity, connect};
 use super::hands::Hands;
@@ -116,6 +116,12 @@ impl Claims {
         let basket = Basket { rows: Vec::new(), limit, now, hands };
         let rows = strangers_rows(&mut self.connection, bots, basket).await;
         self.usable(rows).await
+    }
+
+    /// Closes the connection, and returns when that is done.
+    pub async fn close(self) {
+        // What reads only has nothing to lose.
+        let _ = self.connection.close().await;
     }
 
     /// A connection that failed is not trusted again.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
-use tokio::sync::Mutex;
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::file::{connect, create_folder, create_if_missing};
 use super::index::{count_due, count_due_of};
@@ -20,7 +20,8 @@ use crate::session::{Reason, SessionId, State};
 #[derive(Debug)]
 pub struct Desk {
     path: PathBuf,
-    connection: Mutex<SqliteConnection>,
+    /// None after an error, and after [`Desk::close`]: the next look opens one.
+    connection: Mutex<Option<SqliteConnection>>,
 }
 
 /// What one wants to have archived.
@@ -73,7 +74,7 @@ impl Desk {
     /// # Errors
     /// [`QueueError::NotUsable`], also if there is none: only `run` and `enqueue` create one.
     pub async fn open(path: &Path) -> Result<Self, QueueError> {
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connect(path).await?) })
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(Some(connect(path).await?)) })
     }
 
     /// Opens the queue, and creates it first if there is none.
@@ -136,14 +137,24 @@ impl Desk {
         &self,
         work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, QueueError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let written = async {
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             let value = work(&mut transaction).await?;
             transaction.commit().await?;
             Ok(value)
         };
-        written.await.map_err(|error| QueueError::from_sqlx(&self.path, &error))
+        let written = written.await;
+        drop(connection);
+        self.usable(written).await
+    }
+
+    /// A connection that failed is not trusted again.
+    async fn usable<T>(&self, result: Result<T, sqlx::Error>) -> Result<T, QueueError> {
+        if result.is_err() {
+            self.connection.lock().await.take();
+        }
+        result.map_err(|error| QueueError::from_sqlx(&self.path, &error))
     }
 
     /// A line a state; states without rows are left out.
@@ -193,8 +204,10 @@ impl Desk {
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn due(&self, now: Timestamp, most: i64) -> Result<i64, QueueError> {
-        let mut connection = self.connection.lock().await;
-        count_due(&mut connection, now, most).await.map_err(|error| QueueError::from_sqlx(&self.path, &error))
+        let mut connection = self.connection().await?;
+        let due = count_due(&mut connection, now, most).await;
+        drop(connection);
+        self.usable(due).await
     }
 
     /// How many pending rows of a bot are due, counted up to `most`.
@@ -202,8 +215,10 @@ impl Desk {
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn due_of(&self, bot: &str, now: Timestamp, most: i64) -> Result<i64, QueueError> {
-        let mut connection = self.connection.lock().await;
-        count_due_of(&mut connection, bot, now, most).await.map_err(|error| QueueError::from_sqlx(&self.path, &error))
+        let mut connection = self.connection().await?;
+        let due = count_due_of(&mut connection, bot, now, most).await;
+        drop(connection);
+        self.usable(due).await
     }
 
     /// What the adaptive schedule knew of each bot when it was last written down.
@@ -317,19 +332,29 @@ impl Desk {
     }
 
     pub(super) async fn read(&self, sql: &str, arguments: &[&str]) -> Result<Vec<Record>, QueueError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let query = arguments.iter().fold(sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())), |query, argument| {
             query.bind((*argument).to_owned())
         });
-        match query.fetch_all(&mut *connection).await {
-            Ok(rows) => Ok(rows.iter().map(record).collect()),
-            Err(error) => {
-                let error = QueueError::from_sqlx(&self.path, &error);
-                if let Ok(fresh) = connect(&self.path).await {
-                    *connection = fresh;
-                }
-                Err(error)
-            }
+        let rows = query.fetch_all(&mut *connection).await;
+        drop(connection);
+        Ok(self.usable(rows).await?.iter().map(record).collect())
+    }
+
+    async fn connection(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, QueueError> {
+        let mut held = self.connection.lock().await;
+        if held.is_none() {
+            *held = Some(connect(&self.path).await?);
+        }
+        Ok(MutexGuard::map(held, |connection| connection.as_mut().expect("it was opened just now")))
+    }
+
+    /// Closes the connection, and returns when that is done: the last one that closes takes the `-wal` and the `-shm`
+    /// with it. A later look opens another.
+    pub async fn close(&self) {
+        if let Some(connection) = self.connection.lock().await.take() {
+            // What was committed is durable; what was not is nobody's.
+            let _ = connection.close().await;
         }
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::file::{Identity, connect};
 use super::rows::Lease;
@@ -220,6 +221,7 @@ pub struct Writer {
     jobs: mpsc::UnboundedSender<Job>,
     health: watch::Receiver<Health>,
     unwritten: watch::Sender<usize>,
+    closing: CancellationToken,
     run: String,
 }
 
@@ -252,9 +254,9 @@ impl Writer {
             clock,
             health,
         };
-        let unwritten = watch::Sender::new(0);
-        tokio::spawn(scribe.work(inbox, unwritten.clone()));
-        Ok(Self { jobs, health: observed, unwritten, run })
+        let (unwritten, closing) = (watch::Sender::new(0), CancellationToken::new());
+        tokio::spawn(scribe.work(inbox, unwritten.clone(), closing.clone()));
+        Ok(Self { jobs, health: observed, unwritten, closing, run })
     }
 
     /// Hands a write over. It is written in the order of these calls; the receiver hears when it is committed, and
@@ -272,6 +274,13 @@ impl Writer {
     pub async fn settled(&self) {
         // It fails only when every sender is gone, and `self` is one.
         let _ = self.unwritten.subscribe().wait_for(|jobs| self.jobs.is_closed() || *jobs == 0).await;
+    }
+
+    /// Ends writing once the batch under way is committed, and returns when the connection is closed. What is handed
+    /// over from then on is not written.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.jobs.closed().await;
     }
 
     /// How writing goes.
@@ -310,6 +319,15 @@ fn retry() -> Backoff {
     Backoff::new(Duration::from_millis(250), 2.0, Duration::from_secs(15)).expect("the constants make sense")
 }
 
+/// Waits for the next batch; `false` at the end. No write is ever waited for beside something else: it would be cancelled.
+async fn next_jobs(inbox: &mut mpsc::UnboundedReceiver<Job>, jobs: &mut Vec<Job>, closing: &CancellationToken) -> bool {
+    tokio::select! {
+        biased;
+        () = closing.cancelled() => false,
+        received = inbox.recv_many(jobs, LARGEST_BATCH) => received > 0,
+    }
+}
+
 struct Scribe {
     path: PathBuf,
     identity: Identity,
@@ -322,9 +340,14 @@ struct Scribe {
 }
 
 impl Scribe {
-    async fn work(mut self, mut inbox: mpsc::UnboundedReceiver<Job>, unwritten: watch::Sender<usize>) {
+    async fn work(
+        mut self,
+        mut inbox: mpsc::UnboundedReceiver<Job>,
+        unwritten: watch::Sender<usize>,
+        closing: CancellationToken,
+    ) {
         let mut jobs = Vec::with_capacity(LARGEST_BATCH);
-        while inbox.recv_many(&mut jobs, LARGEST_BATCH).await > 0 {
+        while next_jobs(&mut inbox, &mut jobs, &closing).await {
             self.batch += 1;
             match self.write(&jobs).await {
                 Ok(applied) => {
@@ -349,6 +372,9 @@ impl Scribe {
         if let Some(connection) = self.connection {
             let _ = connection.close().await;
         }
+        // Only now does `Writer::close` return.
+        drop(inbox);
+        unwritten.send_replace(0);
     }
 
     /// Writes a batch, however long that takes.

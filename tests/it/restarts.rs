@@ -213,3 +213,22 @@ async fn what_is_under_way_is_finished_within_the_drain() {
     world.assert_holds(&key(&id(1), "large.wav"), &file);
     world.assert_clean();
 }
+
+/// A file that a daemon left would be what the next program works with, whoever that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_ends_in_order_and_is_the_last_leaves_the_queue_and_nothing_beside_it() {
+    let world = World::new().await;
+    for round in 0..8 {
+        let daemon = world.daemon().await;
+        if round % 2 == 0 {
+            // A page has the queue open as well.
+            daemon.get("/metrics").await;
+        }
+        assert_eq!(daemon.stop().await, 0);
+        for beside in ["queue.db-wal", "queue.db-shm"] {
+            assert!(!world.path(beside).exists(), "{beside} is left after round {round}");
+        }
+    }
+    assert!(world.run_until_empty().await.success());
+    assert!(!world.path("queue.db-wal").exists());
+}
