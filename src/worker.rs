@@ -4,8 +4,8 @@
 //! are being worked on take room; results that wait for the writer do not, so that another program that holds the
 //! queue's write lock stops no polling (up to `MOST_UNWRITTEN` results).
 //!
-//! An idle daemon wakes once a second to ask SQLite whether anybody has committed, which costs next to nothing; it
-//! looks into the table only then, or when something is due.
+//! An idle daemon wakes once a second to see whether anybody has committed, which costs next to nothing; it looks into
+//! the table only then, or when something is due.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ pub struct Vitals {
 struct Shared {
     beat_millis: AtomicU64,
     in_hand: AtomicUsize,
+    changes: AtomicU64,
 }
 
 impl Vitals {
@@ -63,6 +64,16 @@ impl Vitals {
         let millis = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.shared.beat_millis.store(millis, Ordering::Relaxed);
         self.shared.in_hand.store(in_hand, Ordering::Relaxed);
+    }
+
+    fn count(&self, has_changed: bool) {
+        self.shared.changes.fetch_add(u64::from(has_changed), Ordering::Relaxed);
+    }
+
+    /// How often the queue was found changed: who counts its rows need not do so again before.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.shared.changes.load(Ordering::Relaxed)
     }
 
     /// How long ago the loop last came round.
@@ -163,7 +174,8 @@ impl Worker {
     async fn look(&mut self, is_new: bool) -> Result<bool, QueueError> {
         let now = self.journeys.clock.now();
         self.looked_at = self.journeys.clock.elapsed();
-        let has_changed = self.claims.has_changed().await?;
+        let has_changed = self.claims.has_changed(now).await?;
+        self.vitals.count(has_changed);
         self.heed_clock();
         if is_new || has_changed || self.due.is_now(now) {
             self.hands.forgive(self.journeys.clock.elapsed());

@@ -17,7 +17,7 @@ use crate::worker::Vitals;
 
 /// How often the line is looked at: a person who types `systemctl status` twice sees it move.
 const LOOK: Duration = Duration::from_secs(2);
-/// Pending rows are counted up to so many, every [`LOOK`] again: some milliseconds.
+/// Pending rows are counted up to so many, whenever the queue has changed: some milliseconds.
 const MOST_PENDING: i64 = 100_000;
 
 /// The daemon works from now on.
@@ -35,10 +35,15 @@ pub(super) async fn tell(journeys: Journeys, vitals: Vitals) {
     if sd_notify::watchdog_enabled().is_none() {
         return;
     }
-    let mut told = String::new();
+    let (mut told, mut counted, mut pending) = (String::new(), None, Ok(0));
     loop {
+        let changes = vitals.changes();
+        if counted != Some(changes) {
+            pending = journeys.desk.pending(MOST_PENDING).await;
+            counted = pending.is_ok().then_some(changes);
+        }
         let line = line(&Facts {
-            pending: journeys.desk.pending(MOST_PENDING).await,
+            pending: &pending,
             in_flight: journeys.flights.all().len(),
             in_hand: vitals.in_hand(),
             stops: journeys.stop.is_cancelled(),
@@ -64,8 +69,8 @@ pub(super) async fn feed_watchdog(journeys: Journeys, vitals: Vitals) {
 }
 
 #[derive(Debug)]
-struct Facts {
-    pending: Result<i64, QueueError>,
+struct Facts<'a> {
+    pending: &'a Result<i64, QueueError>,
     in_flight: usize,
     in_hand: usize,
     stops: bool,
@@ -73,8 +78,8 @@ struct Facts {
 }
 
 /// `1204 pending, 3 being copied; paused: bucket (access_denied)`
-fn line(facts: &Facts) -> String {
-    let mut line = match (&facts.pending, facts.stops) {
+fn line(facts: &Facts<'_>) -> String {
+    let mut line = match (facts.pending, facts.stops) {
         (_, true) => format!("stopping: {} in hand", facts.in_hand),
         (Ok(0), _) => "nothing is pending".to_owned(),
         (Ok(pending), _) if *pending > MOST_PENDING => format!("more than {MOST_PENDING} pending"),
@@ -98,16 +103,17 @@ mod tests {
 
     #[test]
     fn one_line_says_how_many_wait_what_moves_and_what_is_paused_why() {
-        let mut facts = Facts { pending: Ok(0), in_flight: 0, in_hand: 0, stops: false, pauses: Vec::new() };
+        let (none, some, many) = (Ok(0), Ok(1204), Ok(MOST_PENDING + 1));
+        let mut facts = Facts { pending: &none, in_flight: 0, in_hand: 0, stops: false, pauses: Vec::new() };
         assert_eq!(line(&facts), "nothing is pending");
-        facts.pending = Ok(1204);
+        facts.pending = &some;
         facts.in_flight = 3;
         assert_eq!(line(&facts), "1204 pending, 3 being copied");
         let at = Timestamp::from_seconds(0);
         let pause = |what: &str, reason| Pause { what: what.into(), reason, message: "m".into(), since: at, until: at };
         facts.pauses = vec![pause("bot:sales", "unauthorized"), pause("bucket", "kms")];
         facts.in_flight = 0;
-        facts.pending = Ok(MOST_PENDING + 1);
+        facts.pending = &many;
         assert_eq!(line(&facts), "more than 100000 pending; paused: bot:sales (unauthorized), bucket (kms)");
         facts.stops = true;
         facts.in_hand = 5;

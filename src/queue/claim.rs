@@ -11,15 +11,21 @@
 //! longer fits, the result changes nothing, and the row is due again by itself.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::file::{Identity, connect};
+use super::file::{Identity, connect, log_written};
 use super::hands::Hands;
 use super::index::{BENT, End, FARTHEST, HIGHEST_PRIORITY, due_places, gaps, levels, next_due, of_level, places};
 use super::rows::{COLUMNS, Claimed, claimed};
 use super::{QueueError, check_identity};
 use crate::clock::Timestamp;
+
+/// A commit is written to the log, flushed, and only then seen by others: a disk may take long over that.
+const SETTLED: Duration = Duration::from_secs(20);
+/// How often a look may go by the log's time alone: should a disk take longer, that much later is a row noticed.
+const MOST_SKIPPED: u32 = 10;
 
 /// Reads what is due.
 #[derive(Debug)]
@@ -28,6 +34,9 @@ pub struct Claims {
     identity: Identity,
     connection: SqliteConnection,
     seen_version: Option<i64>,
+    /// When the log was last written to, as of the last time that SQLite was asked, and how often it was not since.
+    pub(super) log_written: Option<Timestamp>,
+    skipped: u32,
     /// Whose turn it is when more is due than is taken.
     turn: End,
 }
@@ -58,18 +67,38 @@ impl Due {
 impl Claims {
     pub(super) async fn connect(path: &Path, identity: Identity) -> Result<Self, QueueError> {
         let connection = connect(path).await?;
-        Ok(Self { path: path.to_owned(), identity, connection, seen_version: None, turn: End::Latest })
+        Ok(Self {
+            path: path.to_owned(),
+            identity,
+            connection,
+            seen_version: None,
+            log_written: None,
+            skipped: 0,
+            turn: End::Latest,
+        })
     }
 
-    /// Whether anybody has committed since the last call. Costs next to nothing.
+    /// Whether anybody has committed since the last call. Costs next to nothing, and less while nobody does.
     ///
     /// # Errors
     /// [`QueueError`], also if another file stands in the queue's place.
-    pub async fn has_changed(&mut self) -> Result<bool, QueueError> {
+    pub async fn has_changed(&mut self, now: Timestamp) -> Result<bool, QueueError> {
         check_identity(&self.path, self.identity)?;
+        let written = log_written(&self.path);
+        if self.is_quiet(written, now) {
+            self.skipped += 1;
+            return Ok(false);
+        }
+        (self.log_written, self.skipped) = (written, 0);
         let version: Result<i64, _> = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut self.connection).await;
         let version = self.usable(version).await?;
         Ok(self.seen_version.replace(version) != Some(version))
+    }
+
+    /// Nobody has written for long: SQLite, a turn of whose thread wakes the processor twice more, need not be asked.
+    fn is_quiet(&self, written: Option<Timestamp>, now: Timestamp) -> bool {
+        let is_settled = written.is_some_and(|at| now.since(at) > SETTLED);
+        is_settled && written == self.log_written && self.skipped < MOST_SKIPPED
     }
 
     /// Which of these bots have pending rows and when the next is due, and whether any other bot has some. The names

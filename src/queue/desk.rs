@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use super::file::{connect, create_folder, create_if_missing};
+use super::file::{connect, create_folder, create_if_missing, log_path};
 use super::index::{count_due, count_due_of};
 use super::{QueueError, lock};
 use crate::clock::Timestamp;
@@ -326,9 +326,7 @@ impl Desk {
     /// Bytes of the write-ahead log.
     #[must_use]
     pub fn wal_bytes(&self) -> u64 {
-        let mut wal = self.path.clone().into_os_string();
-        wal.push("-wal");
-        std::fs::metadata(wal).map_or(0, |meta| meta.len())
+        std::fs::metadata(log_path(&self.path)).map_or(0, |meta| meta.len())
     }
 
     pub(super) async fn read(&self, sql: &str, arguments: &[&str]) -> Result<Vec<Record>, QueueError> {

@@ -18,6 +18,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::QueueError;
+use crate::clock::Timestamp;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -54,6 +55,19 @@ impl Identity {
         }
         Ok(Self(meta.dev(), meta.ino()))
     }
+}
+
+/// The write-ahead log that belongs to a queue.
+pub(super) fn log_path(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
+}
+
+/// When that was last written to.
+pub(super) fn log_written(path: &Path) -> Option<Timestamp> {
+    let meta = fs::metadata(log_path(path)).ok()?;
+    Some(Timestamp::from_millis(meta.mtime().checked_mul(1000)?.checked_add(meta.mtime_nsec() / 1_000_000)?))
 }
 
 /// Makes the queue's folder, if it is missing, so that its group may work in it.
@@ -245,7 +259,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("queue.db");
         create_if_missing(&path).await.unwrap();
-        connect(&path).await.unwrap();
+        let _open = connect(&path).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "the queue, its -wal and its -shm");
     }

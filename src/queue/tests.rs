@@ -1,4 +1,4 @@
-//! Rows as strangers leave them: whatever stands in a column, whoever switched the CHECKs off, the row is claimed, as one
+//! Commits of others are noticed. Rows as strangers leave them: whatever stands in a column, whoever switched the CHECKs off, the row is claimed, as one
 //! to work on or as one to refuse with a reason, and the queue goes on.
 
 use proptest::sample::select;
@@ -39,7 +39,7 @@ const FORMS: [&str; 5] = ["CAST(?1 AS TEXT)", "?1", "CAST(?1 AS INTEGER)", "CAST
 struct Scene {
     queue: Queue,
     stranger: SqliteConnection,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Scene {
@@ -52,7 +52,7 @@ impl Scene {
         let mut stranger = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
         let sql = "PRAGMA ignore_check_constraints = ON; PRAGMA synchronous = OFF";
         sqlx::raw_sql(sql).execute(&mut stranger).await.unwrap();
-        Self { queue, stranger, _folder: folder }
+        Self { queue, stranger, folder }
     }
 
     /// Puts a row with these bytes in this column, and claims it.
@@ -91,6 +91,40 @@ impl Scene {
             }
         }
     }
+}
+
+/// What a look that asks SQLite does: a commit that the log's time does not tell of is found by it alone.
+fn pretend_that_the_log_is_as_it_was(claims: &mut Claims, path: &Path) {
+    claims.log_written = file::log_written(path);
+}
+
+#[tokio::test]
+async fn a_commit_is_noticed_by_the_logs_time_or_at_worst_some_looks_later() {
+    let mut scene = Scene::new().await;
+    let path = scene.folder.path().join("queue.db");
+    let claims = &mut scene.queue.claims;
+    let insert = async |stranger: &mut SqliteConnection, id: &str| {
+        let sql = format!("INSERT INTO sessions (session_id) VALUES ('{id}')");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(stranger).await.unwrap();
+    };
+    let later = SystemClock::new().now().after(std::time::Duration::from_hours(1));
+    claims.has_changed(later).await.unwrap();
+    assert!(!claims.has_changed(later).await.unwrap());
+    insert(&mut scene.stranger, "told-by-the-log").await;
+    assert!(claims.has_changed(later).await.unwrap(), "the log was written to");
+
+    insert(&mut scene.stranger, "fresh").await;
+    pretend_that_the_log_is_as_it_was(claims, &path);
+    assert!(claims.has_changed(SystemClock::new().now()).await.unwrap(), "what was just written may not be flushed");
+
+    insert(&mut scene.stranger, "flushed-late").await;
+    pretend_that_the_log_is_as_it_was(claims, &path);
+    let mut looks = 1;
+    while !claims.has_changed(later).await.unwrap() {
+        looks += 1;
+        assert!(looks < 15, "it is never noticed");
+    }
+    assert!(looks > 1, "a quiet queue was asked");
 }
 
 #[test]
