@@ -27,10 +27,10 @@ use crate::key::ObjectKey;
 use crate::kore::budget::Budget;
 use crate::kore::client::KoreClient;
 use crate::metrics::{Metrics, Stage};
-use crate::pause::{Pauses, What};
+use crate::pause::{Change, Pauses, What};
 use crate::queue::desk::Record;
 use crate::queue::writer::Health;
-use crate::queue::{Desk, Queue, QueueError, Write, Writer};
+use crate::queue::{Desk, Queue, QueueError, RunLock, Write, Writer};
 use crate::shutdown::Shutdown;
 use crate::worker::{Ended, Vitals, Worker};
 use lessons::Account;
@@ -57,7 +57,7 @@ pub struct App {
     drain_timeout: Duration,
     server: Option<JoinHandle<std::io::Result<()>>>,
     vitals: Vitals,
-    _queue_lock: crate::queue::RunLock,
+    queue_lock: RunLock,
 }
 
 impl App {
@@ -125,6 +125,7 @@ impl App {
             clock,
             draw: rand::random::<f64>,
             stop: shutdown.soft.clone(),
+            called_off: shutdown.hard.clone(),
         };
         let most_active = settings.poll.concurrency + settings.transfer.concurrency;
         let worker = Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
@@ -139,7 +140,7 @@ impl App {
             drain_timeout,
             server,
             vitals,
-            _queue_lock: queue.lock,
+            queue_lock: queue.lock,
         })
     }
 
@@ -167,7 +168,7 @@ impl App {
             let working = self.worker.run(&self.shutdown.soft);
             tokio::select! {
                 ended = working => ended.map_err(anyhow::Error::from),
-                error = follow(&mut health, &self.journeys) => Err(error),
+                error = follow(&mut health, &self.journeys, &self.queue_lock) => Err(error),
                 error = server_end(self.server.as_mut()) => Err(error),
             }
         };
@@ -284,15 +285,23 @@ fn siblings(settings: &Settings, bot: &BotSettings) -> Vec<String> {
     of_account.map(|(name, _)| name.clone()).collect()
 }
 
-/// Shows the writer's health as a pause of the queue; ends with the daemon's reason to end.
-async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys) -> anyhow::Error {
+/// Shows the writer's health as a pause of the queue, beside the queue as well, where it can be written; ends with the
+/// daemon's reason to end.
+async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys, lock: &RunLock) -> anyhow::Error {
     loop {
         let now = health.borrow_and_update().clone();
         match now {
-            Health::Fine => journeys.tell(journeys.pauses.resume(&What::Queue)),
+            Health::Fine => {
+                lock.note(None);
+                journeys.tell(journeys.pauses.resume(&What::Queue));
+            }
             Health::Waits(reason, message, wait) => {
                 journeys.metrics.failed(Stage::Queue);
-                journeys.tell(journeys.pauses.pause(&What::Queue, reason, &message, Some(wait)));
+                let change = journeys.pauses.pause(&What::Queue, reason, &message, Some(wait));
+                if let Some(Change::Paused { pause, .. }) = &change {
+                    lock.note(Some(pause));
+                }
+                journeys.tell(change);
             }
             Health::Ended(path, cause) => return QueueError::NotUsable { path, cause }.into(),
         }

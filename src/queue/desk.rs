@@ -243,12 +243,15 @@ impl Desk {
         self.read(&sql, &[&most.to_string()]).await
     }
 
-    /// The pauses that the daemon noted.
+    /// The pauses that the daemon noted, that of the queue itself included.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn pauses(&self) -> Result<Vec<Record>, QueueError> {
-        self.read("SELECT what, reason, message, since, until FROM pauses ORDER BY what", &[]).await
+        let mut pauses = self.read("SELECT what, reason, message, since, until FROM pauses ORDER BY what", &[]).await?;
+        let noted = lock::noted(&self.path);
+        pauses.extend(noted.filter(|noted| pauses.iter().all(|pause| pause["what"] != noted["what"])));
+        Ok(pauses)
     }
 
     /// One row; `None` if there is none of that id.

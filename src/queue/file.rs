@@ -175,13 +175,24 @@ pub(super) async fn migrate(path: &Path) -> Result<Identity, QueueError> {
 
 fn migration_failed(path: &Path, error: &MigrateError) -> QueueError {
     match error {
-        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => QueueError::not_usable(
-            path,
-            format!("a newer kore-archiver has changed it (schema {version}); start that version, or a newer one"),
-        ),
+        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
+            QueueError::not_usable(path, newer_than_this(*version))
+        }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => QueueError::from_sqlx(path, error),
         other => QueueError::not_usable(path, format!("its schema is not what this version expects: {other}")),
     }
+}
+
+fn newer_than_this(schema: i64) -> String {
+    format!("a newer kore-archiver has changed it (schema {schema}); start that version, or a newer one")
+}
+
+/// The schema of a queue that this version does not know: whoever does must work with it.
+async fn newer_schema(connection: &mut SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let applied: Option<i64> =
+        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(connection).await?;
+    Ok(applied.filter(|applied| *applied > newest))
 }
 
 /// Opens an existing queue, and reads back what its durability rests on.
@@ -195,6 +206,14 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError>
         return refuse(
             "it is a database of some other program; move it away or name another file in queue.path".into(),
         );
+    }
+    match newer_schema(&mut connection).await.map_err(failed) {
+        Ok(None) => {}
+        Ok(Some(newer)) => return refuse(newer_than_this(newer)),
+        Err(QueueError::Refused(why)) => {
+            return refuse(format!("it has not the schema of a queue ({why}); restore it from a backup"));
+        }
+        Err(error) => return Err(error),
     }
     let (journal, synchronous, version) = make_durable(&mut connection).await.map_err(failed)?;
     if journal != "wal" || synchronous != 2 {

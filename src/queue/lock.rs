@@ -1,21 +1,28 @@
 //! One daemon a queue: an advisory lock on a file of its own beside the queue.
 //!
 //! The kernel drops it when the process ends, however it ends. It is not on the queue itself, because closing that
-//! file outside SQLite would drop SQLite's locks. The file stays; what it says is for people and for `status`.
+//! file outside SQLite would drop SQLite's locks. The file stays; what it says is for people and for `status`: who holds
+//! the queue, and in a second line why it cannot be written to, which the queue itself cannot say.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::QueueError;
+use super::desk::Record;
 use crate::clock::Clock;
+use crate::pause::Pause;
 
 /// The right to be this queue's daemon, for as long as it lives.
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
+    /// Bytes of the line that names the holder.
+    named: u64,
 }
 
 impl RunLock {
@@ -53,7 +60,17 @@ impl RunLock {
         let now = clock.now();
         let text = format!("pid {} since {now}, version {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
         file.write_all(text.as_bytes()).map_err(cannot)?;
-        Ok(Self { file })
+        Ok(Self { file, named: text.len() as u64 })
+    }
+
+    /// Says that the queue waits, or no longer does. Where the disk is full there is still room for a line in this file.
+    pub fn note(&self, pause: Option<&Pause>) {
+        let _ = self.file.set_len(self.named);
+        if let Some(Pause { what, reason, message, since, until }) = pause {
+            let (since, until) = (since.to_string(), until.to_string());
+            let note = json!({ "what": what, "reason": reason, "since": since, "until": until, "message": message });
+            let _ = self.file.write_all_at(note.to_string().as_bytes(), self.named);
+        }
     }
 }
 
@@ -72,19 +89,32 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 /// was killed, and its process id may be another process's by now.
 #[must_use]
 pub fn holder(path: &Path) -> Option<String> {
-    let mut file = File::open(lock_path(path)).ok()?;
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => holder_in(&mut file),
-        Ok(()) | Err(TryLockError::Error(_)) => None,
-    }
+    held(path).and_then(|mut file| holder_in(&mut file))
+}
+
+/// The pause of the queue that its daemon notes, with the columns of `pauses`.
+pub(super) fn noted(path: &Path) -> Option<Record> {
+    serde_json::from_str(text(&mut held(path)?)?.lines().nth(1)?).ok()
+}
+
+/// The lock file, if a daemon holds it.
+fn held(path: &Path) -> Option<File> {
+    let file = File::open(lock_path(path)).ok()?;
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then_some(file)
 }
 
 fn holder_in(file: &mut File) -> Option<String> {
-    let mut text = String::new();
-    file.take(200).read_to_string(&mut text).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+    text(file)?.lines().next().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
 }
+
+fn text(file: &mut File) -> Option<String> {
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// More than both lines ever have.
+const LONGEST: u64 = 16 * 1024;
 
 fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

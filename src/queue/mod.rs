@@ -135,12 +135,13 @@ impl Queue {
 
 /// Fails if another file stands where the queue was opened: a writer would go on writing to the old one.
 fn check_identity(path: &Path, identity: Identity) -> Result<(), QueueError> {
-    if Identity::of(path)? == identity {
+    // Whatever stands there, or nothing: it is not what this daemon opened.
+    if Identity::of(path).is_ok_and(|found| found == identity) {
         return Ok(());
     }
     Err(QueueError::not_usable(
         path,
-        "it was moved, replaced or restored while the daemon was running; start the daemon again to go on with what is there now",
+        "it was moved, deleted, replaced or restored while the daemon was running; put it back if that was a mistake, and start the daemon again to go on with what is there then",
     ))
 }
 

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::Connection as _;
 
-use crate::support::kore::Timeline;
+use crate::support::kore::{Answer, Outage, Timeline};
 use crate::support::rows::{eventually, ready, recording};
 use crate::support::world::{World, id};
 
@@ -91,6 +92,10 @@ async fn a_newer_schema_is_refused_and_left_alone_q13() {
     let (code, said) = refusal(&world);
     assert_eq!(code, Some(74), "{said}");
     assert!(said.contains("newer kore-archiver") && said.contains("9999"), "{said}");
+    for command in [&["status"][..], &["enqueue", "a"], &["retry", &id(1)], &["show", &id(1)], &["reconcile"]] {
+        let ended = world.run(command);
+        assert_eq!(ended.status.code(), Some(74), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
     assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("pending"));
 }
 
@@ -154,6 +159,13 @@ async fn while_somebody_holds_the_write_lock_polling_and_copying_go_on_and_nothi
     let paused = "kore_archiver_paused{what=\"queue\",reason=\"locked\"}";
     eventually("the writer says why it waits", async || daemon.metric(paused).await == Some(1.0)).await;
     assert_eq!(world.number(&id(5), "polls").await, 0, "its result waits as well");
+    // The table of pauses cannot be written; the people who look need to know all the same.
+    let queue_is_paused = || {
+        let status: Value = serde_json::from_slice(&world.run(&["status", "--json"]).stdout).unwrap();
+        let pauses = status["pauses"].as_array().unwrap().clone();
+        pauses.iter().any(|pause| pause["what"] == "queue" && pause["reason"] == "locked")
+    };
+    assert!(queue_is_paused());
     lock.rollback().await.unwrap();
     for number in 1..=4 {
         assert_eq!(world.end_of(&id(number)).await, "done/archived");
@@ -161,14 +173,14 @@ async fn while_somebody_holds_the_write_lock_polling_and_copying_go_on_and_nothi
     }
     eventually("the fifth goes on", async || world.number(&id(5), "polls").await >= 2).await;
     eventually("the pause is over", async || daemon.metric(paused).await == Some(0.0)).await;
+    eventually("nobody is told of it any more", async || !queue_is_paused()).await;
     assert_eq!(world.kore.files_served().len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_every_pending_row_goes_on_at_once_and_old_pauses_are_not_shown_q1_q11() {
-    let mut world = World::new().await;
-    world.set("poll.error", "{ initial = \"1h\", factor = 1.0, max = \"1h\" }");
-    world.kore.publish_scope(false);
+    let world = World::new().await;
+    world.kore.api_outage(Outage::Says(Answer::rate_limited().retry_after("900")));
     for number in 1..=3 {
         world.kore.session(&id(number), ready(number.into()));
     }
@@ -177,8 +189,8 @@ async fn after_a_kill_every_pending_row_goes_on_at_once_and_old_pauses_are_not_s
     eventually("the pause is noted", async || world.row("SELECT * FROM pauses").await.is_some()).await;
     daemon.kill().await;
     let status = String::from_utf8(world.run(&["status"]).stdout).unwrap();
-    assert!(status.contains("not running") && !status.contains("unauthorized"), "{status}");
-    world.kore.publish_scope(true);
+    assert!(status.contains("not running") && !status.contains("rate_limited"), "{status}");
+    world.kore.api_outage(None);
     let _daemon = world.daemon().await;
     for number in 1..=3 {
         assert_eq!(world.end_of(&id(number)).await, "done/archived");
