@@ -22,7 +22,7 @@ use crate::decide::{ODD_BODY_TRIES, Seen};
 use crate::flights::Watched;
 use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
 use crate::metrics::Stage;
-use crate::pause::{Gate, What};
+use crate::pause::What;
 use crate::queue::desk::Record;
 use crate::queue::writer::{Facts, Recording};
 use crate::queue::{Row, Write};
@@ -233,7 +233,9 @@ impl Journeys {
             channels: kept.inspection.channels,
             sample_rate: kept.inspection.sample_rate,
         };
-        let recording = self.recording(row, plan, kept.key, kept.verified, facts);
+        let mut recording = self.recording(row, plan, kept.key, kept.verified, facts);
+        let is_known = plan.known.as_ref().is_some_and(|known| known.key == plan.key);
+        recording.instead_of = (kept.beside && is_known).then(|| plan.key.clone());
         // Committed before the row's end, because the writer keeps the order.
         drop(self.writer.submit(Write::Archived(Box::new(recording.clone()))));
         recording
@@ -254,6 +256,7 @@ impl Journeys {
             source: plan.source,
             bucket: self.bucket.clone(),
             key,
+            instead_of: None,
             verified,
             facts,
             archived_at: self.clock.now(),
@@ -304,21 +307,12 @@ impl Journeys {
             CopyError::Fetch(FetchError::Refused { .. }) => (Seen::Failure { not_found: false }, Stage::Download),
             CopyError::Odd(_) => (Seen::OddBody, Stage::Download),
             CopyError::Key(_) | CopyError::Unsettled(_) => (Seen::Failure { not_found: false }, Stage::Upload),
-            CopyError::Store(store) => (trouble(self.pause_bucket(store_reason(store), &text)), Stage::Upload),
-            CopyError::Mismatch { .. } => (trouble(self.pause_bucket("mismatch", &text)), Stage::Verify),
+            CopyError::Store(store) => (trouble(self.pause(&What::Bucket, store_reason(store), &text)), Stage::Upload),
+            CopyError::Mismatch { .. } => (trouble(self.pause(&What::Bucket, "mismatch", &text)), Stage::Verify),
             CopyError::Stopped => (trouble(Duration::ZERO), Stage::Upload),
         };
         self.metrics.failed(stage);
         Sight { seen, trouble: Some((stage, text)) }
-    }
-
-    /// Pauses uploads; says for how long.
-    fn pause_bucket(&self, reason: &'static str, message: &str) -> Duration {
-        self.tell(self.pauses.pause(&What::Bucket, reason, message, None));
-        match self.pauses.gate(&What::Bucket) {
-            Gate::Closed(wait) => wait,
-            Gate::Open | Gate::Probe => Duration::ZERO,
-        }
     }
 
     fn known(&self, record: &Record) -> Option<(Sha256Text, Known)> {

@@ -18,9 +18,9 @@ use crate::session::Reason;
 pub(super) fn takes_several(write: &Write) -> bool {
     match write {
         Write::Waits { note, .. } | Write::Finishes { note, .. } => note.is_some(),
+        Write::Archived(recording) => recording.instead_of.is_some(),
         Write::Refuses { .. }
         | Write::Event { .. }
-        | Write::Archived(_)
         | Write::UploadIntended { .. }
         | Write::UploadCreated { .. }
         | Write::UploadEnded { .. }
@@ -238,6 +238,11 @@ async fn event(
 }
 
 async fn archived(connection: &mut SqliteConnection, recording: &super::writer::Recording) -> Result<(), sqlx::Error> {
+    if let Some(key) = &recording.instead_of {
+        let sql = "DELETE FROM recordings WHERE bucket = ?1 AND key = ?2 AND session_id = ?3";
+        let session_id = recording.session_id.as_str();
+        sqlx::query(sql).bind(&recording.bucket).bind(key.as_str()).bind(session_id).execute(&mut *connection).await?;
+    }
     let receipt = recording.verified.receipt();
     sqlx::query(
         "INSERT INTO recordings (session_id, file_name, bucket, key, bytes, sha256, crc64nvme, etag, version_id, \

@@ -172,6 +172,8 @@ pub struct Recording {
     pub bucket: String,
     /// Under which key.
     pub key: ObjectKey,
+    /// Under which key the table has it, if other bytes stand there by now: that entry is taken back.
+    pub instead_of: Option<ObjectKey>,
     /// The proof that it is whole there.
     pub verified: Verified,
     /// What it is.

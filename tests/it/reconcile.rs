@@ -101,6 +101,9 @@ async fn what_is_missing_different_or_without_its_sidecar_is_told_and_repaired()
     assert_eq!(world.s3.deletes(), 0);
     let (code, document) = reconcile(&world, &[]);
     assert_eq!((code, drift(&document)), (0, vec![]), "what was repaired is whole");
+    let known = world.rows("SELECT key, sha256 FROM recordings ORDER BY key").await;
+    assert_eq!(known.len(), 4, "no entry is left of the key that holds other bytes: {known:?}");
+    assert!(known.iter().all(|row| row["key"] != Some(key(2, "call.wav"))), "{known:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
