@@ -5,7 +5,9 @@
 //! stopping or a pause began meanwhile. Each step may run twice; a crash between any two of them costs a repetition.
 //!
 //! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
-//! concern; a row that met one keeps its place in the line (a pause of its bot) or waits by `poll.error`.
+//! concern; a row that met a rate limit keeps its place in the line, every other one waits by `poll.error`. One whose
+//! token was refused waits a little longer than its bot does: should it be refused for something of its own, its
+//! siblings try first, and end the pause.
 //!
 //! `line` is where rows wait for their account's turn; `copy` brings a session's files into the bucket; `learned` is what earlier sessions taught about when to ask.
 
@@ -29,7 +31,7 @@ use crate::decide::{Next, Seen, Step};
 use crate::flights::Flights;
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
-use crate::pause::{Change, Pass, Pauses, What};
+use crate::pause::{Change, Gate, Pass, Pauses, What};
 use crate::queue::writer::Note;
 use crate::queue::{Claimed, Desk, Row, Write, Writer};
 use crate::session::{Reason, Status, StatusKind};
@@ -86,6 +88,8 @@ pub struct Journeys {
     pub draw: fn() -> f64,
     /// No new request once this is cancelled.
     pub stop: CancellationToken,
+    /// Nor is the answer to an old one waited for once this is.
+    pub called_off: CancellationToken,
 }
 
 impl fmt::Debug for Journeys {
@@ -161,7 +165,11 @@ impl Journeys {
             permit = self.turn(bot, place) => permit,
         };
         let Ok(pass) = self.pauses.enter(&What::Bot(row.bot.clone())) else { return Asked::Released };
-        let answer = bot.vendor.poll(&row.session_id).await;
+        let answer = tokio::select! {
+            biased;
+            answer = bot.vendor.poll(&row.session_id) => answer,
+            () = self.called_off.cancelled() => return Asked::Released,
+        };
         drop(permit);
         match answer {
             Ok(answer) => {
@@ -194,8 +202,8 @@ impl Journeys {
                 Asked::Paused(message)
             }
             PollError::Unauthorized { message } => {
-                self.tell(self.pauses.pause(&What::Bot(row.bot.clone()), "unauthorized", &message, None));
-                Asked::Paused(message)
+                let pause = self.pause(&What::Bot(row.bot.clone()), "unauthorized", &message);
+                sight(Seen::Trouble { at_least: pause.mul_f64(AFTER_ITS_SIBLINGS) }, message)
             }
             // Whether the token is right was not found out.
             PollError::Unreachable { message } => sight(Seen::Trouble { at_least: Duration::ZERO }, message),
@@ -303,6 +311,15 @@ impl Journeys {
         }
     }
 
+    /// Pauses what an error concerns; says for how long.
+    fn pause(&self, what: &What, reason: &'static str, message: &str) -> Duration {
+        self.tell(self.pauses.pause(what, reason, message, None));
+        match self.pauses.gate(what) {
+            Gate::Closed(wait) => wait,
+            Gate::Open | Gate::Probe => Duration::ZERO,
+        }
+    }
+
     /// Tells log, table and metric of a pause that began or ended.
     pub fn tell(&self, change: Option<Change>) {
         match change {
@@ -359,6 +376,8 @@ impl Journeys {
     }
 }
 
+/// A row whose token was refused waits so many times as long as its bot: beyond any jitter of the pause's end.
+const AFTER_ITS_SIBLINGS: f64 = 1.25;
 /// The event of a status that is not known.
 const UNKNOWN_STATUS: &str = "unknown_status";
 

@@ -166,8 +166,9 @@ async fn a_signal_in_any_phase_ends_it_in_time_and_gives_back_what_is_not_finish
         daemon.signal(signal);
         assert_eq!(daemon.ended().await.code(), Some(0), "{name}: {}", world.log());
         let took = began.elapsed();
-        // The drain, a last call to the bucket, an abort; and a machine that is busy.
-        assert!(took < Duration::from_secs(12), "{name} took {took:?}: {}", world.log());
+        // The drain, where the bucket hangs a last call to it and an abort; and a machine that is busy.
+        let most = Duration::from_secs(if name.ends_with("hangs") { 12 } else { 6 });
+        assert!(took < most, "{name} took {took:?}: {}", world.log());
         assert_eq!(world.s3.open_uploads(), [], "{name}");
         let charged = world.rows("SELECT * FROM sessions WHERE state <> 'pending' OR failures > 0").await;
         assert!(charged.iter().all(|row| row["session_id"] == Some(id(0))), "{name}: {charged:?}");

@@ -71,6 +71,7 @@ pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, plan: 
         metrics: metrics.clone(),
         clock,
         draw: rng::draw,
+        called_off: stop.clone(),
         stop,
     }
 }
