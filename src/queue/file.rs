@@ -292,7 +292,7 @@ mod tests {
         let mut queue = connect(&path).await.unwrap();
         let back = "DROP TRIGGER sessions_requeued_untold; DROP TABLE models; \
                     ALTER TABLE sessions DROP COLUMN in_call_at; ALTER TABLE sessions DROP COLUMN over_at; \
-                    ALTER TABLE sessions DROP COLUMN not_ready_at; DELETE FROM _sqlx_migrations WHERE version = 2; \
+                    ALTER TABLE sessions DROP COLUMN not_ready_at; DELETE FROM _sqlx_migrations WHERE version >= 2; \
                     CREATE TRIGGER sessions_requeued_untold AFTER UPDATE OF bot ON sessions BEGIN SELECT 1; END;";
         sqlx::raw_sql(back).execute(&mut queue).await.unwrap();
         let schema = "SELECT group_concat(sql) FROM sqlite_schema";
