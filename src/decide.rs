@@ -256,7 +256,7 @@ impl Decision<'_> {
     /// "No" soon after a call may be early (KORE.md): it is believed after the grace, and only when said twice.
     fn denied(&mut self, reason: Reason) -> Next {
         let since = self.history.started_at.unwrap_or(self.history.pending_since);
-        let believed = self.now >= since.after(self.policy.unavailable_grace) || self.is_given_up();
+        let believed = self.now >= since.after(self.policy.unavailable_grace);
         if believed && self.history.denials >= 2 { Next::Finish(reason) } else { self.wait(WaitKind::KoreRetrying) }
     }
 

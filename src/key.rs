@@ -161,6 +161,14 @@ impl KeyTemplate {
         Ok(pieces)
     }
 
+    /// The key of another name in the folder of `sibling`, where this template makes a folder of each session: a row that
+    /// was inserted again on another day, or another template since, must not part a session's files.
+    #[must_use]
+    pub fn beside(&self, sibling: &ObjectKey, file_name: &str) -> Option<Result<ObjectKey, NotAKey>> {
+        let folder = sibling.as_str().rsplit_once('/').filter(|_| self.text.ends_with("/{file_name}"))?.0;
+        Some(ObjectKey::parse(format!("{folder}/{file_name}")))
+    }
+
     /// The template as it stands in the settings.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -225,10 +233,12 @@ pub fn safe_name(name: &str) -> String {
     if safe.starts_with('.') {
         safe.replace_range(..1, "_");
     }
+    // Cut first: that may make a sidecar's name of a longer one.
+    safe = fitted(&safe, "");
     if is_reserved(&safe) {
-        safe.insert_str(0, "recording-");
+        safe = fitted(&format!("recording-{safe}"), "");
     }
-    fitted(&safe, "")
+    safe
 }
 
 /// Whether it is `session.json` or `session-N.json`, which belong to the sidecar.

@@ -154,6 +154,11 @@ fn no_is_believed_after_the_grace_when_it_was_said_twice_in_a_row_and_apart() {
             assert_eq!(wait_of(&step, 15 * MINUTE * minutes), 15 * MINUTE);
             history = step.history;
         }
+        // Also where giving up comes before the grace is over.
+        let patient = PollSettings { unavailable_grace: 1000 * HOUR, ..policy() };
+        let denied = History { denials: 5, ..fresh() };
+        let seen = decide(&patient, &denied, status(kind), start().after(500 * HOUR), 0.5);
+        assert!(matches!(seen.next, Next::Wait(_)), "{seen:?}");
         // The first look may be the last before giving up: the second is apart all the same.
         for after in [(96 * HOUR).saturating_sub(MINUTE), 96 * HOUR, 500 * HOUR] {
             assert_eq!(wait_of(&step(&fresh(), status(kind), after), after), 15 * MINUTE);

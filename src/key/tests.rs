@@ -101,6 +101,9 @@ fn the_sidecars_names_are_reserved_and_nothing_near_them_is() {
     for name in ["session.json", "session-1.json", "session-0002.json"] {
         assert_eq!(safe_name(name), format!("recording-{name}"));
     }
+    let digits = "1".repeat(115);
+    let cut = safe_name(&format!("session-{digits}x.json"));
+    assert!(cut.starts_with("recording-session-1") && cut.len() == 128, "{cut}");
     for name in ["session.jsonx", "Session.json", "session-.json", "session-x.json", "session.wav", "session-2"] {
         assert_eq!(safe_name(name), name);
     }

@@ -119,6 +119,12 @@ fn wav_sizes_are_believed_as_far_as_writers_deserve() {
     }
     assert!(is_truncated(marked(&riff_size(10)).as_ref()));
     assert_eq!(marked(&[&sound[..], &[0xEE; 1000]].concat()), None, "junk behind the RIFF");
+    for audio in [&[0x80; 400][..], &(0..200).flat_map(|n: i16| (n * 157).to_le_bytes()).collect::<Vec<_>>()] {
+        let mut less = riff(&[format(1, 2, 4), chunk(b"data", audio)]);
+        let size_at = less.len() - audio.len() - 4;
+        less[size_at..size_at + 4].copy_from_slice(&200_u32.to_le_bytes());
+        assert_eq!(marked(&less), None, "a data size that says less than came");
+    }
     let unpadded = [chunk(b"LIST", b"odd")[..11].to_vec(), chunk(b"data", &[7; 400])].concat();
     assert_eq!(marked(&riff(&[format(1, 2, 4), unpadded])), None, "the pad byte inside was not written");
     let extensible =

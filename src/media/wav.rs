@@ -6,7 +6,7 @@
 //!   that could not seek back; the audio then runs to the end of the file, whose length only HTTP knows.
 //! - A pad byte that is missing at the end is no cut; one that is missing in the middle is not looked for.
 //! - The RIFF size is off by 8 or by the pad byte in many files, so only more than that is a cut.
-//! - Chunks may follow the data (`LIST`, `id3 `). What follows the RIFF's own end is junk, and harmless.
+//! - Chunks may follow the data (`LIST`, `id3 `); what has no chunk's id there is audio that the size left out. What follows the RIFF's own end is junk, and harmless.
 
 use super::Container;
 use super::stride::Next;
@@ -99,6 +99,8 @@ impl Wav {
             b"ds64" if body >= DS64 => self.ds64(size, window),
             b"fact" if body >= FACT => self.fact(size, window),
             b"data" if self.data.is_none() => self.data(at, size, window),
+            // A size that says less than came leaves audio where a chunk would be.
+            id if self.data.is_some() && !is_chunk_id(id) => Next::DONE,
             _ => self.past_chunk(size),
         }
     }
@@ -183,6 +185,11 @@ impl Wav {
             Some(_) | None => Claim::Whole,
         }
     }
+}
+
+/// Ids are letters and digits, filled up with blanks.
+fn is_chunk_id(id: &[u8]) -> bool {
+    id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'_'))
 }
 
 impl Walk for Wav {
