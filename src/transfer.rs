@@ -197,6 +197,12 @@ impl Intake {
         Coming::Flows(self.expected())
     }
 
+    /// Whether a part of it was sent without being held.
+    #[must_use]
+    pub fn has_flowed(&self) -> bool {
+        self.has_flowed
+    }
+
     /// Reads the rest and keeps nothing of it.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::keep::{FileJob, Kept, Round, Target};
-use super::store::{Label, Part, StoreError, UploadId};
+use super::store::{Label, ObjectHead, Part, StoreError, UploadId};
 use super::sweep::LeftUpload;
 use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
@@ -157,6 +157,7 @@ impl Archive {
             Err(Stuck::Spilt(error)) => return Ok(Round::Spilt(error)),
             Err(Stuck::Broken(error)) => return Err(error),
         };
+        let has_flowed = intake.has_flowed();
         let arrival = intake.finish();
         let right = job.target(&arrival, target.beside)?;
         let Arrival { receipt, inspection, .. } = arrival;
@@ -166,7 +167,13 @@ impl Archive {
         if target.beside.is_some_and(|sha256| sha256 != receipt.sha256) {
             return Ok(Round::Again(Target { beside: None, ..target }));
         }
-        let Some(completed) = self.complete(open, &parts, &receipt).await? else { return Ok(Round::Again(target)) };
+        let completed = self.complete(open, &parts, &receipt).await;
+        if has_flowed
+            && let Err(error @ (CopyError::Mismatch { .. } | CopyError::Store(StoreError::Corrupted(_)))) = &completed
+        {
+            self.store.distrust_flows(&error.to_string());
+        }
+        let Some(completed) = completed? else { return Ok(Round::Again(target)) };
         let Completed { verified, adopted } = completed;
         let kept = Kept { key: open.key.clone(), verified, inspection, adopted, beside: target.beside.is_some() };
         Ok(Round::Kept(Box::new(kept)))
@@ -215,10 +222,14 @@ impl Archive {
         sent.await.map(|etag| (number, etag)).map_err(Stuck::Spilt)
     }
 
-    /// Makes the object visible, and proves it. `None` if something else stands there meanwhile.
+    /// Makes the object visible, and proves it. `None` if something else stands there meanwhile: a look comes right before
+    /// it, because a store that ignores the condition would overwrite what was put there while the parts went up.
     async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Completed>, CopyError> {
         let key = open.key;
         let adopted = |verified| Some(Completed { verified, adopted: true });
+        if let Some(head) = self.unless_stopped(self.store.head(key)).await? {
+            return self.same(key, whole, &head).await.map(|same| same.and_then(adopted));
+        }
         match self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await {
             Ok(_) => self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false })),
             // Perhaps it is ours: applied, the answer lost, and refused when it was sent again.
@@ -227,13 +238,17 @@ impl Archive {
             }
             Err(CopyError::Store(StoreError::Exists(_))) => {
                 let head = self.unless_stopped(self.store.head(key)).await?.ok_or_else(|| neither(key))?;
-                match self.compare(key, whole, &head).await? {
-                    Comparison::Same(verified) => Ok(adopted(verified)),
-                    Comparison::Different(_) | Comparison::Unknown => Ok(None),
-                }
+                self.same(key, whole, &head).await.map(|same| same.and_then(adopted))
             }
             Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => self.found(key, whole, lost).await.map(adopted),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn same(&self, key: &ObjectKey, whole: &Receipt, head: &ObjectHead) -> Result<Option<Verified>, CopyError> {
+        match self.compare(key, whole, head).await? {
+            Comparison::Same(verified) => Ok(Some(verified)),
+            Comparison::Different(_) | Comparison::Unknown => Ok(None),
         }
     }
 

@@ -60,6 +60,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Whether parts that are not held have a chance. A store may find out that they have none.
     fn takes_flows(&self) -> bool;
 
+    /// What was made of such parts is not what was sent.
+    fn distrust_flows(&self, why: &str);
+
     /// Makes the object visible, unless the key is taken; `whole` is of all parts together, in order.
     async fn complete(
         &self,

@@ -148,6 +148,8 @@ impl ObjectStore for SimStore {
         true
     }
 
+    fn distrust_flows(&self, _: &str) {}
+
     async fn complete(
         &self,
         key: &ObjectKey,

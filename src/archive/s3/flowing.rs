@@ -36,8 +36,15 @@ impl Reception {
     /// What throttling, a broken connection or the upload's end say nothing about, a refusal does.
     pub(super) fn judge(&self, error: &StoreError) {
         let is_refusal = matches!(error, StoreError::Corrupted(_) | StoreError::Setup { reason: "invalid", .. });
-        if is_refusal && !self.refused.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the store takes no part whose checksum follows it: parts wait for room instead");
+        if is_refusal {
+            self.close(&error.to_string());
+        }
+    }
+
+    /// It has shown that it does not: a refusal, or an object of other bytes than the parts had.
+    pub(super) fn close(&self, error: &str) {
+        if !self.refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(error, "the store takes no part whose checksum follows it: parts wait for room instead");
         }
     }
 }

@@ -297,6 +297,10 @@ impl ObjectStore for S3Store {
         self.flows.is_open()
     }
 
+    fn distrust_flows(&self, why: &str) {
+        self.flows.close(why);
+    }
+
     async fn complete(
         &self,
         key: &ObjectKey,

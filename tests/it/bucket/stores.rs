@@ -106,3 +106,21 @@ pub(super) async fn paused(world: &World, daemon: &Daemon, reason: &str) {
     }
     panic!("no {line}: {}", world.log());
 }
+
+/// Its condition would not keep us from overwriting what came while the parts went up: only a look right before does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_ignores_conditions_is_looked_at_again_before_an_upload_is_completed() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::IgnoreIfNoneMatch);
+    let file = SourceFile::new("large.wav", recording(2, 2 * PART + 7)).always(Quirk::Throttle(8_000_000));
+    world.ready(&id(1), [file.clone()]).await;
+    let daemon = world.daemon().await;
+    world.until_calls(Op::UploadPart, 1).await;
+    world.s3.pre_put(&key(&id(1), "large.wav"), vec![7; 10], &[]).await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.s3.body(&key(&id(1), "large.wav")).unwrap().len(), 10, "what was there stays");
+    let beside = format!("{}.conflict-{}", key(&id(1), "large.wav"), &file.body().sha256()[..8]);
+    world.assert_holds(&beside, &file);
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
