@@ -1,17 +1,17 @@
 //! `session.json`: what a session consists of, written last. Its presence means that the session is complete.
 //!
-//! A sidecar that lists the same recordings is left as it is. If the list has grown since, the new one is
+//! A sidecar that lists the same recordings, or more, is left as it is. If the list has grown since, the new one is
 //! `session-2.json`, and so on: the highest number counts. None is ever overwritten.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::store::Label;
 use super::{Archive, CopyError};
 use crate::clock::Timestamp;
-use crate::key::{KeyParts, KeyTemplate, ObjectKey};
+use crate::key::{NotAKey, ObjectKey};
 use crate::receipt::{Receipt, Tally, Verified};
 use crate::transfer::Segments;
 
@@ -35,8 +35,8 @@ pub struct Sidecar {
     pub archived_at: Timestamp,
     /// Which version of this program wrote it.
     pub archiver_version: &'static str,
-    /// The enqueuer's own.
-    pub metadata: Map<String, Value>,
+    /// The enqueuer's own, as it was written.
+    pub metadata: Box<RawValue>,
     /// Every file, in Kore's order.
     pub recordings: Vec<SidecarRecording>,
 }
@@ -71,7 +71,7 @@ pub struct SidecarRecording {
 }
 
 /// What tells one list of recordings from another.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Listed {
     key: String,
     bytes: u64,
@@ -105,25 +105,25 @@ const MOST_SIDECARS: u32 = 1000;
 const LARGEST: u64 = 8 * 1024 * 1024;
 
 impl Archive {
-    /// Makes sure that the newest sidecar of the session lists exactly these recordings.
+    /// Makes sure that the newest sidecar of the session lists these recordings. `key_of` gives the key of a sidecar's
+    /// name.
     ///
     /// # Errors
     /// [`CopyError`] of the bucket.
     pub async fn keep_sidecar(
         &self,
-        template: &KeyTemplate,
-        parts: KeyParts<'_>,
+        key_of: impl Fn(&str) -> Result<ObjectKey, NotAKey>,
         sidecar: &Sidecar,
     ) -> Result<Complete, CopyError> {
         let mut newest = None;
         for number in 1..=MOST_SIDECARS {
-            let key = template.key(parts, &name(number))?;
+            let key = key_of(&name(number))?;
             if self.unless_stopped(self.store.head(&key)).await?.is_some() {
                 newest = Some(key);
                 continue;
             }
             if let Some(newest) = newest.take()
-                && self.lists_the_same(&newest, sidecar).await?
+                && self.lists_all_of(&newest, sidecar).await?
             {
                 return Ok(Complete { key: newest });
             }
@@ -145,7 +145,7 @@ impl Archive {
         self.put(key, &label, Segments::from(body), &receipt).await
     }
 
-    async fn lists_the_same(&self, key: &ObjectKey, sidecar: &Sidecar) -> Result<bool, CopyError> {
+    async fn lists_all_of(&self, key: &ObjectKey, sidecar: &Sidecar) -> Result<bool, CopyError> {
         let mut body = self.unless_stopped(self.store.read(key)).await?;
         let mut text = Vec::new();
         while let Some(bytes) = self.unless_stopped(async { body.next().await.transpose() }).await? {
@@ -156,11 +156,9 @@ impl Archive {
         }
         // What cannot be read is somebody else's, and lists nothing of ours.
         let Ok(stored) = serde_json::from_slice::<Stored>(&text) else { return Ok(false) };
-        let mut theirs = stored.recordings;
-        let mut ours: Vec<_> = sidecar.recordings.iter().map(SidecarRecording::listed).collect();
-        theirs.sort_unstable();
-        ours.sort_unstable();
-        Ok(stored.schema == SCHEMA && stored.session_id == sidecar.session_id && theirs == ours)
+        let is_listed = |ours: &SidecarRecording| stored.recordings.contains(&ours.listed());
+        let all = sidecar.recordings.iter().all(is_listed);
+        Ok(stored.schema == SCHEMA && stored.session_id == sidecar.session_id && all)
     }
 }
 

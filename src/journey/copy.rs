@@ -11,8 +11,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::json;
+use serde_json::value::RawValue;
 
-use super::{Asked, Bot, Journeys, Sight};
+use super::{Asked, Bot, Journeys, Last, Sight};
 use crate::archive::CopyError;
 use crate::archive::keep::{FileJob, Kept};
 use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
@@ -20,7 +21,7 @@ use crate::archive::store::StoreError;
 use crate::clock::Timestamp;
 use crate::decide::{ODD_BODY_TRIES, Seen};
 use crate::flights::Watched;
-use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
+use crate::key::{KeyParts, Named, NotAKey, ObjectKey, distinct_names};
 use crate::metrics::Stage;
 use crate::pause::What;
 use crate::queue::desk::Record;
@@ -52,7 +53,7 @@ struct Known {
 
 /// What asking for new URLs came to.
 enum Renewed {
-    Listed(Vec<SourceFile>),
+    Listed(Answer),
     Instead(Sight),
     Stopped,
 }
@@ -66,27 +67,31 @@ fn is_expired((_, result): &Copied) -> bool {
 
 impl Journeys {
     /// Copies what Kore listed. `None`: the daemon is stopping, the row is given back.
-    pub(super) async fn copy(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
+    pub(super) async fn copy(&self, last: &mut Last, bot: &Bot, answer: Answer) -> Option<Sight> {
         // Dropped at the end: if nothing that was tried has told anything about the bucket, somebody else may try.
         let _pass = match self.pauses.enter(&What::Bucket) {
             Ok(pass) => pass,
             Err(wait) => return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None }),
         };
-        self.copy_all(row, bot, answer).await
+        self.copy_all(last, bot, answer).await
     }
 
-    async fn copy_all(&self, row: &Row, bot: &Bot, answer: Answer) -> Option<Sight> {
-        let plans = match self.plan(row, answer.recordings).await {
+    async fn copy_all(&self, last: &mut Last, bot: &Bot, answer: Answer) -> Option<Sight> {
+        let mut fault = answer.fault;
+        let plans = match self.plan(&last.row, answer.recordings).await {
             Ok(plans) => plans,
             Err(sight) => return Some(sight),
         };
-        let mut results = self.copy_files(row, bot, plans).await;
+        let mut results = self.copy_files(&last.row, bot, plans).await;
         if results.iter().any(is_expired) {
-            results = match self.renew(row, bot).await {
-                Renewed::Listed(files) => match self.copy_again(row, bot, results, files).await {
-                    Ok(results) => results,
-                    Err(sight) => return Some(sight),
-                },
+            results = match self.renew(last, bot).await {
+                Renewed::Listed(answer) => {
+                    fault = answer.fault;
+                    match self.copy_again(&last.row, bot, results, answer.recordings).await {
+                        Ok(results) => results,
+                        Err(sight) => return Some(sight),
+                    }
+                }
                 Renewed::Instead(sight) => return Some(sight),
                 Renewed::Stopped => return None,
             };
@@ -100,9 +105,14 @@ impl Journeys {
                 Err(error) => worst = Some(milder(worst, self.judge(&plan, &error))),
             }
         }
+        if let Some(fault) = fault {
+            self.metrics.failed(Stage::Poll);
+            let seen = Seen::Failure { not_found: false };
+            worst = Some(milder(worst, Sight { seen, trouble: Some((Stage::Poll, fault)) }));
+        }
         match worst {
             Some(sight) => Some(sight),
-            None => self.seal(row, bot, &kept).await,
+            None => self.seal(&last.row, bot, &kept).await,
         }
     }
 
@@ -152,6 +162,8 @@ impl Journeys {
         files: Vec<SourceFile>,
     ) -> Result<Vec<Copied>, Sight> {
         let (expired, mut settled): (Vec<_>, Vec<_>) = results.into_iter().partition(is_expired);
+        // Their `e` has been heeded once: from here on the host decides.
+        let files = files.into_iter().map(|file| SourceFile { url: file.url.to_be_tried(), ..file }).collect();
         let mut plans = self.plan(row, files).await?;
         plans.retain(|plan| settled.iter().all(|(known, _)| known.source != plan.source));
         // What Kore no longer lists keeps its error.
@@ -162,8 +174,8 @@ impl Journeys {
         Ok(settled)
     }
 
-    async fn renew(&self, row: &Row, bot: &Bot) -> Renewed {
-        let answer = match self.ask(row, bot, None).await {
+    async fn renew(&self, last: &mut Last, bot: &Bot) -> Renewed {
+        let answer = match self.ask(&last.row, bot, None).await {
             Asked::Answer(answer) => answer,
             Asked::Sight(sight) => return Renewed::Instead(sight),
             Asked::Paused(error) => {
@@ -172,11 +184,13 @@ impl Journeys {
             }
             Asked::Released => return Renewed::Stopped,
         };
+        last.status = answer.status.clone();
         if answer.status.kind() != StatusKind::Success {
             let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
             return Renewed::Instead(Sight { seen, trouble: None });
         }
-        Renewed::Listed(answer.recordings)
+        last.row.history.polls = last.row.history.polls.saturating_add(1);
+        Renewed::Listed(answer)
     }
 
     async fn copy_file(&self, row: &Row, bot: &Bot, plan: &Plan) -> Result<Recording, CopyError> {
@@ -263,8 +277,13 @@ impl Journeys {
         }
     }
 
-    /// Everything is proven: the sidecar goes last.
+    /// Everything is proven: the sidecar goes last, beside its files. `None`, as well, if the row was replaced or
+    /// deleted meanwhile: whoever did that has not asked for this one.
     async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording]) -> Option<Sight> {
+        if !self.desk.is_held(&row.lease).await.unwrap_or(true) {
+            tracing::info!(session.id = %row.session_id, "the row was changed meanwhile; no sidecar is written for it");
+            return None;
+        }
         let sidecar = Sidecar {
             schema: SCHEMA,
             session_id: row.session_id.as_str().to_owned(),
@@ -273,11 +292,12 @@ impl Journeys {
             session_started_at: row.session_id.started_at().unwrap_or(row.enqueued_at),
             archived_at: self.clock.now(),
             archiver_version: env!("CARGO_PKG_VERSION"),
-            metadata: row.metadata.clone().unwrap_or_default(),
+            metadata: row.metadata.clone().unwrap_or_else(no_metadata),
             recordings: recordings.iter().map(listed).collect(),
         };
         let suspect = recordings.iter().any(|recording| recording.facts.suspect.is_some());
-        match self.archive.keep_sidecar(&self.template, parts(row), &sidecar).await {
+        let key_of = |name: &str| self.key_beside(row, recordings, name);
+        match self.archive.keep_sidecar(key_of, &sidecar).await {
             Ok(_) => {
                 self.tell(self.pauses.resume(&What::Bucket));
                 Some(Sight { seen: Seen::Archived { suspect }, trouble: None })
@@ -285,6 +305,13 @@ impl Journeys {
             Err(CopyError::Stopped) => None,
             Err(error) => Some(self.judge_named("session.json", &error)),
         }
+    }
+
+    /// The key of a sidecar's name: in the folder of the session's sound files, wherever an earlier attempt put them.
+    fn key_beside(&self, row: &Row, recordings: &[Recording], name: &str) -> Result<ObjectKey, NotAKey> {
+        let sound = recordings.iter().find(|recording| recording.facts.suspect.is_none());
+        let beside = sound.and_then(|recording| self.template.beside(&recording.key, name));
+        beside.unwrap_or_else(|| self.template.key(parts(row), name))
     }
 
     fn judge(&self, plan: &Plan, error: &CopyError) -> Sight {
@@ -336,6 +363,10 @@ impl Journeys {
         let archived_at = Timestamp::parse(&text("archived_at")?).ok()?;
         Some((text("source")?, Known { archived_at, key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
     }
+}
+
+fn no_metadata() -> Box<RawValue> {
+    RawValue::from_string("{}".to_owned()).expect("an empty object is JSON")
 }
 
 fn parts(row: &Row) -> KeyParts<'_> {

@@ -105,6 +105,13 @@ struct Sight {
     trouble: Option<(Stage, String)>,
 }
 
+/// Kore's last word of a row that is being copied, which may be asked about again for new URLs.
+struct Last {
+    /// With the answers counted.
+    row: Row,
+    status: Status,
+}
+
 /// What came of asking.
 enum Asked {
     /// Kore said something.
@@ -228,8 +235,9 @@ impl Journeys {
         if step.next != Next::Copy {
             return Some(self.record(row, Some(&status), Sight { seen, trouble: None }, step));
         }
-        let row = Row { history: step.history, ..row.clone() };
-        let sight = self.copy(&row, bot, answer).await?;
+        let mut last = Last { row: Row { history: step.history, ..row.clone() }, status };
+        let sight = self.copy(&mut last, bot, answer).await?;
+        let Last { row, status } = last;
         if matches!(sight.seen, Seen::Archived { .. }) {
             self.metrics.ready_to_archived(self.clock.elapsed().saturating_sub(ready_at));
         }

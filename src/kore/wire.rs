@@ -77,7 +77,6 @@ impl Document {
     pub(crate) fn status(&self) -> Result<Option<Status>, String> {
         match self.get("status")? {
             None => Ok(None),
-            Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
             Some(Value::String(text)) => Ok(Some(Status::new(text))),
             Some(other) => Err(format!("a `status` that is {}", kind(other))),
         }
@@ -93,20 +92,25 @@ impl Document {
         if named.any(other) { Err("another session's answer".to_owned()) } else { Ok(()) }
     }
 
-    /// The files, each once by the path of its URL, in Kore's order.
+    /// The files, each once by the path of its URL, in Kore's order; and what is wrong with the first item that is no
+    /// file, counted from 0.
     ///
     /// # Errors
-    /// Names the first item that is no file, counted from 0.
-    pub(crate) fn recordings(&self) -> Result<Vec<SourceFile>, String> {
+    /// The same where no item is a file.
+    pub(crate) fn recordings(&self) -> Result<(Vec<SourceFile>, Option<String>), String> {
         let mut seen = HashSet::new();
-        let mut files = Vec::new();
+        let (mut files, mut fault) = (Vec::new(), None);
         for (index, item) in self.items()?.into_iter().enumerate() {
-            let file = source_file(item).map_err(|what| format!("a recording {index} {what}"))?;
-            if seen.insert(file.url.path().to_owned()) {
-                files.push(file);
+            match source_file(item) {
+                Ok(file) if seen.insert(file.url.path().to_owned()) => files.push(file),
+                Ok(_) => {}
+                Err(what) => drop(fault.get_or_insert(format!("a recording {index} {what}"))),
             }
         }
-        Ok(files)
+        match fault {
+            Some(fault) if files.is_empty() => Err(fault),
+            fault => Ok((files, fault)),
+        }
     }
 
     fn items(&self) -> Result<Vec<&Value>, String> {

@@ -12,7 +12,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::file::{connect, create_folder, create_if_missing, log_path};
 use super::index::{count_due, count_due_of};
-use super::{QueueError, lock};
+use super::{Lease, QueueError, lock};
 use crate::clock::Timestamp;
 use crate::session::{Reason, SessionId, State};
 
@@ -270,6 +270,16 @@ impl Desk {
     pub async fn recordings(&self, id: &str) -> Result<Vec<Record>, QueueError> {
         let sql = format!("SELECT {RECORDING_COLUMNS} FROM recordings WHERE session_id = ?1 ORDER BY archived_at, key");
         self.read(&sql, &[id]).await
+    }
+
+    /// Whether a row is still as it was when it was claimed.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn is_held(&self, lease: &Lease) -> Result<bool, QueueError> {
+        let sql = "SELECT 1 AS it FROM sessions \
+                   WHERE rowid = CAST(?1 AS INTEGER) AND lease_token = ?2 AND state = 'pending'";
+        Ok(!self.read(sql, &[&lease.rowid.to_string(), &lease.token]).await?.is_empty())
     }
 
     /// What happened to a row, oldest first.

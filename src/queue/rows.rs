@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 
+use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
 
@@ -87,7 +88,7 @@ pub struct Row {
     /// The caller's hint, if it is none of that: ignored, with an event.
     pub unusable_hint: Option<String>,
     /// The caller's own.
-    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    pub metadata: Option<Box<RawValue>>,
     /// When it was inserted.
     pub enqueued_at: Timestamp,
     /// The status that Kore last reported.
@@ -106,6 +107,7 @@ pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB
     WHEN length(CAST(session_id AS BLOB)) NOT BETWEEN 1 AND 128 OR length(CAST(session_id AS BLOB)) <> length(session_id) \
         THEN 'session_id must be 1 to 128 characters, each one of A-Z a-z 0-9 _ - .' \
     WHEN typeof(bot) <> 'text' OR length(bot) NOT BETWEEN 1 AND 128 THEN 'bot must be text of 1 to 128 characters' \
+    WHEN typeof(lease_token) <> 'text' THEN 'lease_token is text, written by the daemon' \
     WHEN typeof(priority) <> 'integer' THEN 'priority must be a whole number' \
     WHEN typeof(call_ended_at) NOT IN ('text', 'null') OR length(call_ended_at) > 100 \
         THEN 'call_ended_at must be text like 2026-11-23T08:15:00Z, or NULL' \
@@ -186,7 +188,8 @@ fn history(row: &SqliteRow, session_id: &SessionId, now: Timestamp) -> Result<Hi
     Ok(History {
         // A time in the future is a clock that was set back since.
         pending_since: time(row, "pending_since")?.map_or(now, |at| at.min(now)),
-        started_at: session_id.started_at().map(|at| at.min(now)),
+        // An id that tells a time to come tells none.
+        started_at: session_id.started_at().filter(|at| *at <= now),
         polls: count("polls")?,
         failures: count("failures")?,
         first_failure_at: time(row, "first_failure_at")?.map(|at| at.min(now)),
@@ -204,10 +207,12 @@ fn history(row: &SqliteRow, session_id: &SessionId, now: Timestamp) -> Result<Hi
 /// Of what is said of a row that is none.
 const LONGEST_REASON: usize = 300;
 
-fn metadata(text: Option<String>) -> Result<Option<serde_json::Map<String, serde_json::Value>>, String> {
+/// Kept as it is written: numbers, keys and escapes are the caller's.
+fn metadata(text: Option<String>) -> Result<Option<Box<RawValue>>, String> {
     let Some(text) = text else { return Ok(None) };
-    match serde_json::from_str(&text) {
-        Ok(object) => Ok(Some(object)),
+    match serde_json::from_str::<Box<RawValue>>(&text) {
+        Ok(object) if object.get().starts_with('{') => Ok(Some(object)),
+        Ok(_) => Err("metadata is not a JSON object: it is another JSON value".to_owned()),
         // The error may quote the text.
         Err(error) => {
             Err(format!("metadata is not a JSON object: {error}").escape_debug().take(LONGEST_REASON).collect())

@@ -38,6 +38,8 @@ pub struct Answer {
     pub status: Status,
     /// The files, each once (by the path of its URL), in Kore's order. Empty unless the status is `success`.
     pub recordings: Vec<SourceFile>,
+    /// What is wrong with an item of the list that is no file: its siblings are copied, and the row is not done.
+    pub fault: Option<String>,
 }
 
 /// One file of a session, as Kore lists it.

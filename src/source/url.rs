@@ -16,6 +16,7 @@ use crate::receipt::Sha256;
 pub struct SignedUrl {
     url: Url,
     path: String,
+    heeds_expiry: bool,
 }
 
 /// Longer than any URL that a server takes (8 KiB is usual), and bounded.
@@ -44,7 +45,7 @@ impl SignedUrl {
         }
         url.set_fragment(None);
         let path = path_as_it_came(text).ok_or("has no `//` before its host")?.to_owned();
-        Ok(Self { url, path })
+        Ok(Self { url, path, heeds_expiry: true })
     }
 
     /// The path as it came, without query: it identifies the file at every call.
@@ -59,9 +60,18 @@ impl SignedUrl {
         Sha256::of(self.path.as_bytes())
     }
 
-    /// When the URL ceases to work, where its query tells.
+    /// The same URL, to be tried whatever its `e` says: that it is an expiry is inferred, and a clock may be wrong.
+    #[must_use]
+    pub fn to_be_tried(self) -> Self {
+        Self { heeds_expiry: false, ..self }
+    }
+
+    /// When the URL ceases to work, where its query tells and that is to be heeded.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
+        if !self.heeds_expiry {
+            return None;
+        }
         let e = self.url.query()?.split('&').find_map(|pair| pair.strip_prefix("e="))?;
         e.parse().ok().filter(|seconds| *seconds >= EARLIEST_EXPIRY).map(Timestamp::from_seconds)
     }

@@ -31,6 +31,7 @@ async fn rows_that_went_around_the_checks_are_refused_with_a_reason_and_the_othe
         ("failures", "X'00'"),
         ("kore_status", "X'00'"),
         ("last_error", "printf('%01000000d', 7)"),
+        ("lease_token", "X'ff'"),
         ("bot", "X'00'"),
         ("bot", "''"),
         ("bot", "printf('%0200d', 7)"),

@@ -3,7 +3,7 @@
 use crate::support::kore::{Answer, Cut, Framing, Quirk, Ranges, SourceFile, Target, Timeline};
 use crate::support::s3::Op;
 use crate::support::scene::{PART, key, recording};
-use crate::support::world::{World, id};
+use crate::support::world::{World, id, until};
 use std::time::Duration;
 
 const LENGTH: u64 = 2 * PART + 70_000;
@@ -188,4 +188,42 @@ async fn the_files_of_the_last_list_are_what_done_means() {
     world.assert_holds(&key(&id(1), "new.wav"), &new);
     assert_eq!(world.s3.keys().len(), 2);
     world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kore_says_when_it_is_asked_for_new_urls_counts_as_an_answer() {
+    let world = World::new().await;
+    let late = |name| SourceFile::new(name, recording(1, 1000)).next(1, Quirk::Code(403));
+    world.ready(&id(1), [late("a.wav")]).await;
+    let gone = Timeline::new().polls(1, Answer::success([late("b.wav")])).finally("recording_disabled");
+    world.kore.session(&id(2), gone);
+    world.insert(&[&id(2)]).await;
+    let daemon = world.daemon().await;
+    for (number, end, status) in
+        [(1, "done/archived", "success"), (2, "unavailable/recording_disabled", "recording_disabled")]
+    {
+        assert_eq!(world.end_of(&id(number)).await, end);
+        assert_eq!(world.column(&id(number), "polls").await.as_deref(), Some("2"));
+        assert_eq!(world.column(&id(number), "kore_status").await.as_deref(), Some(status));
+    }
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_without_a_usable_url_keeps_no_sibling_from_the_bucket_and_its_row_from_done() {
+    let world = World::new().await;
+    let sound = SourceFile::new("sound.wav", recording(1, 1000));
+    let broken = SourceFile::new("broken.wav", recording(2, 1000));
+    let nowhere = SourceFile::new("broken.wav", recording(2, 1000)).listed_as("");
+    let odd = Answer::success([sound.clone(), nowhere]);
+    world.kore.session(&id(1), Timeline::new().polls(2, odd).finally(Answer::success([sound.clone(), broken.clone()])));
+    world.insert(&[&id(1)]).await;
+    let daemon = world.daemon().await;
+    until(|| world.s3.body(&key(&id(1), "sound.wav")).map(|_| ())).await.expect("the sound one is archived");
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("2"));
+    assert_eq!((sound.requests(), broken.requests()), (1, 1));
+    assert_eq!(world.s3.keys().len(), 3, "one sidecar, written when all was there: {:?}", world.s3.keys());
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
 }

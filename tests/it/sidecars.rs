@@ -1,10 +1,10 @@
 //! `session.json`: what it says, and when.
 
-use crate::support::kore::{Body, SourceFile, Timeline};
+use crate::support::kore::{Body, Quirk, SourceFile, Timeline};
 use crate::support::media::{WavShape, speech, wav};
 use crate::support::s3::Op;
 use crate::support::scene::{key, recording};
-use crate::support::world::{World, id};
+use crate::support::world::{World, id, until};
 use serde_json::json;
 use std::time::Duration;
 
@@ -102,5 +102,65 @@ async fn a_sidecar_that_vanished_is_put_back_though_no_file_is_fetched() {
     assert!(world.run_until_empty().await.success());
     assert_eq!(world.sidecar(&key(&id(1), "session.json"))["recordings"][0]["bytes"], 1000);
     assert_eq!(file.requests(), 1);
+    world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_copied_as_it_was_written() {
+    let world = World::new().await;
+    let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let metadata =
+        format!(r#"{{"z": 12345678901234567890123456789, "a": -0, "big": 1e400, "half": "\ud800", "deep": {nested}}}"#);
+    world.kore.session(&id(1), Timeline::ready([SourceFile::new("a.wav", recording(1, 1000))]));
+    world.create_queue();
+    let insert = format!("INSERT INTO sessions (session_id, metadata) VALUES ('{}', '{metadata}')", id(1));
+    world.execute(&insert).await.unwrap();
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    let body = world.s3.body(&key(&id(1), "session.json")).unwrap();
+    assert!(String::from_utf8_lossy(&body).contains(&metadata), "{}", String::from_utf8_lossy(&body));
+}
+
+/// Whoever replaced a row, or deleted it, has not asked for the sidecar of the one that was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_replaced_or_deleted_while_its_files_come_gets_no_sidecar_of_before() {
+    let mut world = World::new().await;
+    world.set("transfer.min_throughput", "\"100B/s\"");
+    world.create_queue();
+    for number in 1..=2 {
+        let file = SourceFile::new("a.wav", recording(number.into(), 8000)).always(Quirk::Throttle(4000));
+        world.ready(&id(number), [file]).await;
+    }
+    let daemon = world.daemon().await;
+    until(|| (world.kore.files_served().len() >= 2).then_some(())).await.expect("both are in work");
+    let again = format!("INSERT OR REPLACE INTO sessions (session_id, metadata) VALUES ('{}', '{{\"of\":2}}')", id(1));
+    world.execute(&format!("{again}; DELETE FROM sessions WHERE session_id = '{}'", id(2))).await.unwrap();
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.sidecar(&key(&id(1), "session.json"))["metadata"], json!({ "of": 2 }));
+    world.until_logged(&format!("\"session.id\":\"{}\"", id(2))).await;
+    until(|| world.s3.body(&key(&id(2), "a.wav")).map(|_| ())).await.expect("its file was under way");
+    assert_eq!(daemon.stop().await, 0);
+    assert!(world.s3.body(&key(&id(2), "session.json")).is_none(), "{:?}", world.s3.keys());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_stays_beside_its_files_when_the_row_comes_again_on_another_day_and_when_the_list_shrinks() {
+    let world = World::new().await;
+    let files = [1, 2].map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 1000)));
+    world.kore.session("of-no-date", Timeline::ready(files.clone()));
+    world.create_queue();
+    let insert = |day: u32| {
+        format!(
+            "INSERT OR REPLACE INTO sessions (session_id, enqueued_at) \
+             VALUES ('of-no-date', '2026-11-{day:02}T08:00:00.000Z')"
+        )
+    };
+    for (day, listed) in [(20, 2), (21, 2), (22, 1)] {
+        world.kore.session("of-no-date", Timeline::ready(files[..listed].to_vec()));
+        world.execute(&insert(day)).await.unwrap();
+        assert!(world.run_until_empty().await.success(), "{}", world.log());
+    }
+    let folder = "default/year=2026/month=11/day=20/of-no-date";
+    assert_eq!(world.s3.keys(), ["1.wav", "2.wav", "session.json"].map(|name| format!("{folder}/{name}")));
+    assert_eq!(world.sidecar(&format!("{folder}/session.json"))["recordings"].as_array().unwrap().len(), 2);
     world.assert_clean();
 }

@@ -77,7 +77,7 @@ impl SimVendor {
             let seen = lists.entry(actor).or_default();
             seen.extend(seen.len()..shown);
         }
-        Ok(Answer { status: Status::new(word), recordings })
+        Ok(Answer { status: Status::new(word), recordings, fault: None })
     }
 
     /// Nobody's fault, or the set-up's.

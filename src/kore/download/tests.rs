@@ -87,3 +87,13 @@ async fn an_expired_url_is_not_asked_for_and_a_silent_host_is_given_up() {
     assert!(silent.to_string().contains("no headers within 30s"), "{silent}");
     assert!(!format!("{expired:?} {silent:?} {client:?}").contains("CANARY"));
 }
+
+#[tokio::test]
+async fn a_url_whose_e_is_over_is_asked_for_again_and_then_tried_all_the_same() {
+    let server = Server::start(|_, _| vec![send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]).await;
+    let client = server.client(canary(), limits());
+    let over = server.file("/f.wav?e=1709706278&n=1&s=x");
+    assert!(matches!(client.open(&over).await, Err(FetchError::Expired { code: None, .. })));
+    assert_eq!(all_of(&client, &over.to_be_tried()).await.unwrap(), b"ok");
+    assert_eq!(server.requests().len(), 1);
+}
