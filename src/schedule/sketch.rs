@@ -6,7 +6,7 @@
 //! talking itself into certainty: the bins are smoothed with their neighbours, and a share of the prior stays for good.
 //! Old observations fade as new ones come, so that a change is noticed.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Seconds; everything shorter is one bin.
 const SHORTEST: f64 = 4.0;
@@ -17,6 +17,9 @@ pub(super) const BINS: usize = 385;
 /// How many observations the prior is worth, and which share of the belief it keeps.
 const PRIOR_WORTH: f64 = 6.0;
 const PRIOR_SHARE: f64 = 0.02;
+/// Up to two hours, the belief is read off a table of so many steps of so many seconds: no logarithm.
+const STEPS: usize = 900;
+const SECONDS: f64 = 8.0;
 /// A bin lends its neighbours so much of its weight.
 const KERNEL: [f64; 5] = [0.03, 0.17, 0.6, 0.17, 0.03];
 
@@ -27,6 +30,8 @@ pub(super) struct Sketch {
     seen: Vec<f64>,
     /// `below[i]`: the belief that it is shorter than the bin `i` begins.
     below: Vec<f64>,
+    /// The belief that it is longer than so many steps.
+    longer: Vec<f64>,
 }
 
 /// Where a length lies: 2.5 is the middle of the third bin.
@@ -49,11 +54,19 @@ fn to_f64(count: usize) -> f64 {
 }
 
 /// The bin of a place, and how far into it.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place lies within 0..=BINS")]
 fn bin(place: f64) -> (usize, f64) {
-    let bin = (place as usize).min(BINS - 1);
-    (bin, place - to_f64(bin))
+    part(place, BINS)
 }
+
+/// Which of so many parts, and how far into it.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "neither below zero nor beyond the parts")]
+fn part(place: f64, parts: usize) -> (usize, f64) {
+    let part = (place as usize).min(parts - 1);
+    (part, place - to_f64(part))
+}
+
+/// Where the steps of the table lie.
+static PLACES: LazyLock<Vec<f64>> = LazyLock::new(|| (0..=STEPS).map(|step| place(to_f64(step) * SECONDS)).collect());
 
 impl Sketch {
     /// A belief that rests on `prior` alone: a density over the logarithm of time, of any scale.
@@ -61,20 +74,29 @@ impl Sketch {
         let raw: Vec<f64> = (0..BINS).map(|bin| prior(length_at(to_f64(bin) + 0.5))).collect();
         let total: f64 = raw.iter().sum();
         let prior = raw.iter().map(|weight| weight / total).collect();
-        let mut sketch = Self { prior, seen: vec![0.0; BINS], below: vec![0.0; BINS + 1] };
+        let mut sketch = Self { prior, seen: vec![0.0; BINS], below: vec![0.0; BINS + 1], longer: Vec::new() };
         sketch.refresh();
         sketch
     }
 
     /// The belief that it is at most so long.
     pub(super) fn at_most(&self, seconds: f64) -> f64 {
-        let (bin, into) = bin(place(seconds));
+        self.before(place(seconds))
+    }
+
+    fn before(&self, place: f64) -> f64 {
+        let (bin, into) = bin(place);
         self.below[bin] + into * (self.below[bin + 1] - self.below[bin])
     }
 
     /// The belief that it is longer.
     pub(super) fn longer_than(&self, seconds: f64) -> f64 {
-        (1.0 - self.at_most(seconds)).max(0.0)
+        let step = seconds.max(0.0) / SECONDS;
+        if step >= to_f64(STEPS) {
+            return (1.0 - self.at_most(seconds)).max(0.0);
+        }
+        let (step, into) = part(step, STEPS);
+        self.longer[step] + into * (self.longer[step + 1] - self.longer[step])
     }
 
     /// Notes what must be added to the bins if it is in `low..=high`, with that weight in all. Nothing is noted where
@@ -124,6 +146,7 @@ impl Sketch {
             let smooth: f64 = (0..KERNEL.len()).map(|tap| KERNEL[tap] * self.neighbour(bin, tap)).sum();
             self.below[bin + 1] = self.below[bin] + (smooth + prior * self.prior[bin]) / all;
         }
+        self.longer = PLACES.iter().map(|place| (1.0 - self.before(*place)).max(0.0)).collect();
     }
 
     /// At the ends, a bin is its own neighbour.
