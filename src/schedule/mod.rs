@@ -15,6 +15,7 @@
 //!   put off before its first poll unless its call's end is known.
 //! - **Kore changes.** Answers that come unexpected make it forget, and media that is ready sooner than expected, which
 //!   polls that succeed cannot tell by themselves, is found by a few early polls (`PROBES`): more, when it seems so.
+//! - **A quiet night**, in which only those answer that Kore delayed for a day: they move the tail, and nothing else.
 //! - **A session like no other** (older than anything seen, or answers that contradict each other): no opinion, and
 //!   the plain backoff decides. A row whose media must long be there is asked about at once.
 //! - **A wrong model** can only be late: each wait has a longest, by settings ([`Bounds`]).

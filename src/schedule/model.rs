@@ -28,6 +28,9 @@ const ANY_GAP: f64 = 1.0 / 210.0;
 const TRUST_RATE: f64 = 1.0 / 30.0;
 /// A not-ready answer that comes so long after the last one takes half of what that one had taught back.
 const MOVE_HALF: f64 = 1800.0;
+/// What such a straggler teaches when its media is there: where the tail lies. How heavy the tail is, its first answers
+/// said; were it a whole session again, a night in which nobody calls would leave nothing but stragglers in the belief.
+const STRAGGLER: f64 = 0.25;
 /// What was certain teaches nothing.
 const CERTAIN: f64 = 0.995;
 /// A call's length is known to within 5 %, at best.
@@ -186,18 +189,24 @@ impl Model {
     pub fn learn(&mut self, before: &Known, after: &Known, is_ready: bool, at: f64) {
         let ready = is_ready.then_some(at);
         let chance = self.chance_ready(before, at);
-        if let Some(chance) = chance {
+        let gap = before.not_ready.map(|last| (at - last).max(0.0));
+        let is_straggler = gap.is_some_and(|gap| gap >= MOVE_HALF);
+        if let Some(chance) = chance.filter(|_| !is_straggler) {
             self.be_surprised(is_ready, chance);
         }
         if before.not_ready.is_none() && chance.is_none_or(|chance| chance > CERTAIN) {
             return;
         }
         let mut lesson = Lesson::default();
-        let gap = before.not_ready.map(|last| (at - last).max(0.0));
         if let Some(gap) = gap {
             let moved = (-gap / MOVE_HALF).exp2();
+            let told = match (is_ready, is_straggler) {
+                (false, _) => moved,
+                (true, true) => STRAGGLER,
+                (true, false) => 1.0,
+            };
             self.attribute(before, None, -moved, &mut lesson);
-            self.attribute(after, ready, if is_ready { 1.0 } else { moved }, &mut lesson);
+            self.attribute(after, ready, told, &mut lesson);
         } else {
             self.attribute(after, ready, 1.0, &mut lesson);
             self.sessions += 1.0;

@@ -118,6 +118,21 @@ fn the_tail_is_sparse() {
     assert!((6..=40).contains(&polls), "{polls}");
 }
 
+/// Those of the day before come home while nobody calls: they say nothing of what is usual.
+#[test]
+fn a_night_of_stragglers_teaches_nothing_about_the_usual() {
+    let mut model = taught(300, 600);
+    let before = first_wait(&model);
+    let [known, later] = [16, 22].map(|hours| ended().told(None, Some(at(400)), Some(at(300 + hours * HOUR))));
+    for _ in 0..70 {
+        model.learn(&known, &later, false, known.seconds(at(300 + 22 * HOUR)));
+        model.learn(&later, &later, true, known.seconds(at(300 + 25 * HOUR)));
+    }
+    assert!(first_wait(&model).abs_diff(before) <= 30, "{} after {before}", first_wait(&model));
+    let stragglers = model.media_takes_longer(1200.0);
+    assert!(stragglers < 0.15, "{stragglers}");
+}
+
 #[test]
 fn a_tight_budget_makes_waits_longer_and_an_easy_one_lets_them_be() {
     let model = taught(100, 600);
