@@ -4,8 +4,8 @@
 //! to call. So each bot has a [`Model`]: how long calls last, how long media takes after them, and whether rows come as
 //! calls end, each a histogram that fades, learned from what polls bracket. From it and from what is [`Known`] of one
 //! session follows the chance that its media is ready by any moment; the next poll is the first of a plan of polls that
-//! costs least, lateness and polls together. A poll is worth `PRICE` seconds of lateness while the account's budget
-//! is at ease; [`Pressure`] raises that where it gets tight, until demand fits the budget.
+//! costs least, lateness and polls together, being late at all most of it. A poll is worth `PRICE` seconds of lateness
+//! while the account's budget is at ease; [`Pressure`] raises that where it gets tight, until demand fits the budget.
 //!
 //! Its source: "Optimum checking procedures" (Barlow, Hunter, Proschan 1963) for the plan, Turnbull's estimator for
 //! interval-censored data (1976) for the histograms, KORE.md for what is believed before anything was seen.
@@ -37,7 +37,7 @@ pub use pressure::Pressure;
 
 /// How many seconds of lateness a poll is worth while the budget is at ease. By the benchmark: less asks more often
 /// than it gains, more is felt.
-const PRICE: f64 = 75.0;
+const PRICE: f64 = 65.0;
 /// Under so many sessions, a model knows next to nothing.
 pub const FEW: f64 = 8.0;
 /// The share of first polls that are made early to see whether media has become faster; and when it seems so.

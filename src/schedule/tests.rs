@@ -133,6 +133,18 @@ fn a_night_of_stragglers_teaches_nothing_about_the_usual() {
     assert!(stragglers < 0.15, "{stragglers}");
 }
 
+/// The median is not all: where the answer is not known well, no wait leaves one in twenty late.
+#[test]
+fn what_takes_an_uncertain_time_is_asked_about_before_it_would_be_late() {
+    let mut model = Model::default();
+    for delay in (0..240).map(|session| 600 + session * 7 % 1200) {
+        teach(&mut model, delay);
+    }
+    let known = ended().told(None, Some(at(400)), Some(at(1000)));
+    let wait = wait(&model, &known, &bounds(at(1000)), 0.0, 1.0).expect("an opinion").as_secs();
+    assert!((150..=300).contains(&wait), "{wait}");
+}
+
 #[test]
 fn a_tight_budget_makes_waits_longer_and_an_easy_one_lets_them_be() {
     let model = taught(100, 600);
