@@ -44,17 +44,18 @@ pub struct Call {
 
 /// When rows are inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::enum_variant_names, reason = "each says when")]
 pub enum Enqueued {
     AtStart,
     AtEnd,
     AtEndWithHint,
+    /// At any time within ten minutes of the end.
+    AfterEnd,
 }
 
 /// How long Kore takes with the media.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Delays {
-    /// 90 % normal, 8 % 15 to 60 minutes, 2 % a day: mean and deviation of the 90 %, in seconds.
+    /// Most normal, [`Trace::slow`] 15 to 60 minutes or a day: mean and deviation of the usual ones, in seconds.
     Usual(f64, f64),
     /// The same, whose mean changes from 10 minutes to this at half-time.
     Changing(f64),
@@ -71,6 +72,8 @@ pub struct Trace {
     pub hours: f64,
     pub enqueued: Enqueued,
     pub delays: Delays,
+    /// Shares of those that Kore delays by less than an hour, and by a day.
+    pub slow: (f64, f64),
     /// Median in seconds, and deviation of the logarithm.
     pub lengths: (f64, f64),
     /// Sessions of last week that come all at once, an hour after the beginning.
@@ -87,6 +90,7 @@ impl Default for Trace {
             hours: 6.0,
             enqueued: Enqueued::AtStart,
             delays: Delays::Usual(600.0, 45.0),
+            slow: (0.08, 0.02),
             lengths: (240.0, 0.9),
             backlog: 0,
             outage: 0.0,
@@ -111,7 +115,11 @@ impl Trace {
             }
             let end = start + (self.lengths.0 * (self.lengths.1 * dice.normal()).exp()).min(HOUR);
             let (delay, slow) = self.delay(end, &mut dice);
-            let enqueued = if self.enqueued == Enqueued::AtStart { start } else { end };
+            let enqueued = match self.enqueued {
+                Enqueued::AtStart => start,
+                Enqueued::AtEnd | Enqueued::AtEndWithHint => end,
+                Enqueued::AfterEnd => end + 600.0 * dice.draw(),
+            };
             let hint = self.enqueued == Enqueued::AtEndWithHint;
             calls.push(Call { start, end, ready: end + delay, enqueued, hint, slow, old: false });
         }
@@ -126,10 +134,11 @@ impl Trace {
 
     fn delay(&self, end: f64, dice: &mut Dice) -> (f64, bool) {
         let usual = |mean: f64, deviation: f64, dice: &mut Dice| {
+            let (hour, day) = self.slow;
             let which = dice.draw();
-            if which < 0.9 {
+            if which < 1.0 - hour - day {
                 ((mean + deviation * dice.normal()).max(1.0), false)
-            } else if which < 0.98 {
+            } else if which < 1.0 - day {
                 (900.0 + 2700.0 * dice.draw(), true)
             } else {
                 (DAY + 600.0 * dice.normal(), true)
