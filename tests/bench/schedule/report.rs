@@ -126,6 +126,10 @@ fn others(page: &mut String) {
         ("media after 20 min ± 5 min", Trace { delays: Delays::Usual(1200.0, 300.0), ..day }),
         ("media after 3 or after 14 min", Trace { delays: Delays::TwoWays, ..day }),
         ("media after any time, heavy tail", Trace { delays: Delays::Heavy, ..day }),
+        ("media after 6 min ± 90 s", Trace { delays: Delays::Usual(360.0, 90.0), ..day }),
+        ("media after 20 min ± 45 s", Trace { delays: Delays::Usual(1200.0, 45.0), ..day }),
+        ("15 % take up to an hour, 5 % a day", Trace { slow: (0.15, 0.05), ..day }),
+        ("calls of 7 min, sigma 0.6", Trace { lengths: (420.0, 0.6), ..day }),
         ("calls of 90 s", Trace { lengths: (90.0, 0.9), ..day }),
         ("calls of 8 min, sigma 1.2", Trace { lengths: (480.0, 1.2), ..day }),
     ];
@@ -138,4 +142,7 @@ fn others(page: &mut String) {
             }
         }
     }
+    let outcome = play(&Trace { enqueued: Enqueued::AfterEnd, ..day }, Policy::Adaptive);
+    let more = format!(" {:.0} s |", usual(&outcome).p95);
+    line(page, "enqueued up to 10 min after the call's end, and nobody says how long", live(&outcome), &more);
 }
