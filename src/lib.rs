@@ -7,6 +7,7 @@ pub mod key;
 pub mod hosts;
 pub mod receipt;
 pub mod media;
+pub mod words;
 pub mod source;
 pub mod schedule;
 pub mod decide;

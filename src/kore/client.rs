@@ -23,12 +23,12 @@ use super::faults::describe;
 use super::headers;
 use super::reply::Reply;
 use super::token::Tokens;
-use super::words::message;
 use crate::clock::Clock;
 use crate::config::{BotSettings, TransferSettings};
 use crate::hosts::MediaHosts;
 use crate::session::SessionId;
 use crate::source::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
+use crate::words::{Known, message};
 
 /// An answer of 500 recordings is under 200 kB; what is longer is no answer.
 const LONGEST_BODY: usize = 1024 * 1024;
@@ -80,7 +80,7 @@ impl KoreClient {
     /// One request, under a token of its own, on a turn that was waited for.
     pub(super) async fn ask(&self, session: &SessionId) -> Result<Reply, PollError> {
         let token = self.tokens.fresh(self.clock.now()).map_err(|what| unauthorized(&what))?;
-        let mut auth = HeaderValue::from_str(token.expose_secret()).expect("a JWT is base64 and dots");
+        let mut auth = HeaderValue::from_str(token.text.expose_secret()).expect("a JWT is base64 and dots");
         auth.set_sensitive(true);
         let mut url = self.endpoint.clone();
         url.query_pairs_mut().append_pair("sessionId", session.as_str());
@@ -91,14 +91,14 @@ impl KoreClient {
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json");
         tokio::select! {
-            reply = self.exchange(request) => reply,
+            reply = self.exchange(request, token.known) => reply,
             () = self.clock.sleep(self.timeout) => Err(unreachable(&format!(
                 "Kore gave no whole answer within {:?} (poll.timeout)", self.timeout
             ))),
         }
     }
 
-    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Reply, PollError> {
+    async fn exchange(&self, request: reqwest::RequestBuilder, known: Known) -> Result<Reply, PollError> {
         let failed = |error| unreachable(&format!("Kore was not reached: {}", describe(error)));
         let mut response = request.send().await.map_err(failed)?;
         let code = response.status().as_u16();
@@ -113,7 +113,7 @@ impl KoreClient {
             Err(error) => return Err(failed(error)),
             Ok(body) => body,
         };
-        let mut reply = Reply::new(code, body.as_deref().map_err(ToString::to_string));
+        let mut reply = Reply::new(code, body.as_deref().map_err(ToString::to_string), known);
         (reply.retry_after, reply.ahead_seconds) = (retry_after, ahead_seconds);
         Ok(reply)
     }
@@ -278,6 +278,25 @@ mod tests {
         assert!(!error.to_string().contains("CANARY"), "{error}");
         assert_eq!((server.requests().len(), client.budget.used_in_last_minute()), (2, 2));
         assert_ne!(auth(&server.requests()[0]), auth(&server.requests()[1]));
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_and_the_secret_it_was_signed_with_come_back_in_no_message() {
+        for code in [400, 401, 403, 404, 500] {
+            let server = Server::start(move |_, head| {
+                let (parts, secret) = (auth(head).replace('.', " and "), "CANARY");
+                http_of(code, &serde_json::json!({ "errors": [{ "msg": format!("{parts} of {secret}") }] }))
+            })
+            .await;
+            let message = poll(&server).await.unwrap_err().to_string();
+            let sent = auth(&server.requests()[0]).to_owned();
+            assert!(sent.split('.').all(|part| !message.contains(part)), "{sent}: {message}");
+            assert!(message.contains("[hidden]"), "{message}");
+        }
+    }
+
+    fn http_of(code: u16, body: &serde_json::Value) -> Vec<Act> {
+        vec![http(code, "", &body.to_string())]
     }
 
     #[tokio::test]

@@ -17,11 +17,11 @@ use reqwest::header::{
 use super::client::text_of;
 use super::resume::{Body, ShortEnds};
 use super::route::{Route, by_code, refused};
-use super::words::message;
 use crate::clock::Clock;
 use crate::config::TransferSettings;
 use crate::hosts::{MediaHosts, shown_host};
 use crate::source::{Download, FetchError, SignedUrl};
+use crate::words::message;
 
 /// How files are fetched, for one bot.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io;
 
 use super::resolver::NotPublic;
-use super::words::plain;
+use crate::words::plain;
 
 /// How much of an error's chain is told.
 const LONGEST_DESCRIPTION: usize = 200;

@@ -25,4 +25,3 @@ mod route;
 mod testing;
 pub mod token;
 mod wire;
-mod words;

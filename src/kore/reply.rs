@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use super::wire::Document;
-use super::words::message;
 use crate::session::{SessionId, Status, StatusKind};
 use crate::source::{Answer, PollError};
+use crate::words::{Known, message};
 
 /// A clock that differs from Kore's by more is worth a hint: tokens are dated.
 const NOTABLE_SKEW_SECONDS: i64 = 60;
@@ -30,14 +30,16 @@ pub(crate) struct Reply {
     body: Result<Document, String>,
     /// Whether the body, page or document, has the words anywhere.
     mentions_a_rate_limit: bool,
+    /// What Kore may have repeated.
+    known: Known,
 }
 
 impl Reply {
-    /// Takes an answer apart; `body` is `Err` where it was cut or encoded.
-    pub(crate) fn new(code: u16, body: Result<&[u8], String>) -> Self {
+    /// Takes an answer apart; `body` is `Err` where it was cut or encoded, `known` is kept of none of its words.
+    pub(crate) fn new(code: u16, body: Result<&[u8], String>, known: Known) -> Self {
         let mentions_a_rate_limit = body.as_ref().is_ok_and(|body| mentions_a_rate_limit(body));
-        let body = body.and_then(Document::parse);
-        Self { code, retry_after: None, ahead_seconds: None, body, mentions_a_rate_limit }
+        let body = body.and_then(Document::parse).map(|document| document.without(&known));
+        Self { code, retry_after: None, ahead_seconds: None, body, mentions_a_rate_limit, known }
     }
 
     /// Whether it has the form of Kore's answers, whatever it says.
@@ -52,6 +54,14 @@ impl Reply {
 
     /// What the answer means for `session`.
     pub(crate) fn read(self, session: &SessionId) -> Result<Answer, PollError> {
+        let known = self.known.clone();
+        let mut answer = self.sorted(session)?;
+        // A name may come from the path of a URL, in which nothing was replaced.
+        answer.recordings.iter_mut().for_each(|file| file.name = known.hide(&file.name));
+        Ok(answer)
+    }
+
+    fn sorted(self, session: &SessionId) -> Result<Answer, PollError> {
         match self.code {
             429 | 503 => Err(self.rate_limited()),
             401 => Err(self.unauthorized()),
@@ -177,7 +187,7 @@ mod tests {
     }
 
     fn read(code: u16, body: &str) -> Result<Answer, PollError> {
-        Reply::new(code, Ok(body.as_bytes())).read(&id())
+        Reply::new(code, Ok(body.as_bytes()), Known::default()).read(&id())
     }
 
     fn kind(code: u16, body: &str) -> StatusKind {
@@ -273,9 +283,46 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_is_kept_of_none_of_kores_words() {
+        let known = Known::of(["CANARY secret", "CANARYpart"]);
+        let read = |code, body: &str| Reply::new(code, Ok(body.as_bytes()), known.clone()).read(&id());
+        let long = "long ".repeat(29);
+        for (code, body) in [
+            (400, r#"{"errors":[{"msg":"for CANARYpart secret CANARY secret","code":"CANARYpart"}]}"#),
+            (401, r#"{"msg":"secret CANARY secret"}"#),
+            (200, r#"{"message":"secret CANARY\u0020secret"}"#),
+            (404, &format!(r#"{{"errors":"{long}CANARY secret"}}"#)),
+        ] {
+            let message = read(code, body).unwrap_err().to_string();
+            assert!(!message.contains("CAN"), "{message}");
+        }
+        let body = r#"{"status":"success","recording":[{"fileName":"CANARYpart.wav","fileUrl":"https://a/f"},
+            {"fileUrl":"https://a/CANARYpart.wav?s=CANARYpart"}]}"#;
+        let files = read(200, body).unwrap().recordings;
+        assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["[hidden].wav"; 2]);
+        assert!(files[1].url.url().as_str().ends_with("?s=CANARYpart"), "the request itself is left alone");
+        let status = read(200, r#"{"status":"odd CANARYpart"}"#).unwrap().status;
+        assert_eq!(status.as_str(), "odd [hidden]");
+    }
+
+    #[test]
+    fn a_status_with_a_url_or_a_token_loses_it_and_any_other_stays_as_it_was_spelled() {
+        let status = |text: &str| {
+            let body = serde_json::json!({ "status": text }).to_string();
+            read(200, &body).unwrap().status.as_str().to_owned()
+        };
+        assert_eq!(status("see https://a/f.wav?e=1&s=CANARY"), "see https://a/f.wav?[hidden]");
+        assert_eq!(status("token eyJhbGciOi.eyJzdWIi.CANARY"), "token [hidden]");
+        for plain in [" Transcoding, 50% ", "media_is_still_waiting_for_the_agent_to_wrap_up", "done?"] {
+            assert_eq!(status(plain), plain);
+        }
+    }
+
+    #[test]
     fn a_refused_token_comes_with_a_hint() {
         let hint = |msg: &str, ahead| {
-            let mut reply = Reply::new(401, Ok(format!(r#"{{"errors":[{{"msg":"{msg}"}}]}}"#).as_bytes()));
+            let mut reply =
+                Reply::new(401, Ok(format!(r#"{{"errors":[{{"msg":"{msg}"}}]}}"#).as_bytes()), Known::default());
             reply.ahead_seconds = ahead;
             reply.read(&id()).unwrap_err().to_string()
         };
@@ -290,7 +337,7 @@ mod tests {
 
     /// What holds whatever came: an answer's files are apart, and an error is short, printable and tells no signature.
     fn judge(code: u16, body: &[u8]) {
-        match Reply::new(code, Ok(body)).read(&id()) {
+        match Reply::new(code, Ok(body), Known::default()).read(&id()) {
             Ok(answer) => {
                 let paths: std::collections::HashSet<_> =
                     answer.recordings.iter().map(|file| file.url.path()).collect();
@@ -320,7 +367,7 @@ mod tests {
             code in 100u16..700, body: Vec<u8>, text in "\\{\"(status|errors|recording|msg)\":\\PC{0,40}\\}", raw: bool
         ) {
             let body = if raw { body } else { text.into_bytes() };
-            if let Err(error) = Reply::new(code, Ok(&body)).read(&id()) {
+            if let Err(error) = Reply::new(code, Ok(&body), Known::default()).read(&id()) {
                 let message = error.to_string();
                 prop_assert!(!message.chars().any(char::is_control));
                 prop_assert!(message.chars().count() <= 300);

@@ -16,10 +16,10 @@ use super::client::{bare_client, text_of};
 use super::faults::{Fault, describe, fault};
 use super::headers;
 use super::resolver::PublicOnly;
-use super::words::message;
 use crate::clock::Clock;
 use crate::hosts::{MediaHosts, Reach, shown_host};
 use crate::source::{FetchError, SignedUrl};
+use crate::words::message;
 
 /// CONTRACT section 7.
 const MOST_REDIRECTS: usize = 3;

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::config::ClientSecret;
+use crate::words::Known;
 
 /// What Kore's own samples name as the audience.
 const AUDIENCE: &str = "https://idproxy.kore.ai/authorize";
@@ -39,6 +40,22 @@ struct Claims<'a> {
     jti: String,
 }
 
+/// A token for one request.
+#[derive(Debug)]
+pub struct Token {
+    /// The token itself.
+    pub text: SecretString,
+    /// What nobody may repeat of it: the whole, its parts, and the secret that it was signed with.
+    pub(super) known: Known,
+}
+
+impl Token {
+    fn new(text: String, secret: &SecretString) -> Self {
+        let parts = text.split('.').chain([text.as_str(), secret.expose_secret()]);
+        Self { known: Known::of(parts), text: SecretString::from(text) }
+    }
+}
+
 /// Makes the tokens of one bot.
 #[derive(Debug)]
 pub struct Tokens {
@@ -58,7 +75,7 @@ impl Tokens {
     ///
     /// # Errors
     /// A sentence that names the file, if the secret cannot be read or is empty.
-    pub fn fresh(&self, now: Timestamp) -> Result<SecretString, String> {
+    pub fn fresh(&self, now: Timestamp) -> Result<Token, String> {
         let secret = self.secret()?;
         let issued = now.before(ISSUED_EARLIER);
         let claims = Claims {
@@ -73,7 +90,7 @@ impl Tokens {
         };
         let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key);
-        token.map(SecretString::from).map_err(|error| format!("cannot sign a token: {error}"))
+        token.map(|text| Token::new(text, &secret)).map_err(|error| format!("cannot sign a token: {error}"))
     }
 
     /// Kore refused a token: the next one is signed with the secret as it is then.
@@ -117,7 +134,7 @@ mod tests {
     #[test]
     fn a_token_says_what_kore_wants_and_lives_under_an_hour() {
         let tokens = Tokens::new("cs-1".into(), ClientSecret::Environment("CANARY".into()));
-        let claims = decode(&tokens.fresh(Timestamp::from_seconds(NOW)).unwrap(), "CANARY").unwrap();
+        let claims = decode(&tokens.fresh(Timestamp::from_seconds(NOW)).unwrap().text, "CANARY").unwrap();
         for (claim, wanted) in [("appId", "cs-1"), ("iss", "cs-1"), ("sub", SUBJECT), ("aud", AUDIENCE)] {
             assert_eq!(claims[claim], wanted);
         }
@@ -130,7 +147,7 @@ mod tests {
     #[test]
     fn no_two_tokens_share_a_jti() {
         let tokens = Tokens::new("cs-1".into(), ClientSecret::Environment("s".into()));
-        let jti = || decode(&tokens.fresh(Timestamp::from_seconds(NOW)).unwrap(), "s").unwrap()["jti"].to_string();
+        let jti = || decode(&tokens.fresh(Timestamp::from_seconds(NOW)).unwrap().text, "s").unwrap()["jti"].to_string();
         let all: std::collections::HashSet<String> = (0..1000).map(|_| jti()).collect();
         assert_eq!(all.len(), 1000);
         assert!(all.iter().all(|jti| jti.len() == 34), "32 hex digits and two quotes");
@@ -141,7 +158,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "old\n").unwrap();
         let tokens = Tokens::new("cs-1".into(), ClientSecret::File(file.path().to_owned()));
-        let fresh = || tokens.fresh(Timestamp::from_seconds(NOW)).unwrap();
+        let fresh = || tokens.fresh(Timestamp::from_seconds(NOW)).unwrap().text;
         assert!(decode(&fresh(), "old").is_some());
         std::fs::write(file.path(), "new\n").unwrap();
         assert!(decode(&fresh(), "old").is_some(), "kept until it is refused");

@@ -15,12 +15,14 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 
-use super::words::plain;
 use crate::session::{SessionId, Status};
 use crate::source::{SignedUrl, SourceFile};
+use crate::words::{Known, hidden, plain};
 
 /// How much of one of Kore's own sentences is kept.
 const LONGEST_WORDS: usize = 160;
+/// Where a file can be had.
+const FILE_URL: &str = "fileUrl";
 
 /// A JSON object's members in order, duplicates included.
 #[derive(Debug)]
@@ -46,6 +48,12 @@ impl Document {
             }),
             Some(_) => Err("something that is no JSON object".to_owned()),
         }
+    }
+
+    /// The same without these values in any text but a URL that is to be fetched, which is never shown whole.
+    pub(crate) fn without(mut self, known: &Known) -> Self {
+        self.0.iter_mut().for_each(|(_, value)| hide(known, value));
+        self
     }
 
     /// The member of that name, whatever its case; `null` counts as absent.
@@ -77,7 +85,7 @@ impl Document {
     pub(crate) fn status(&self) -> Result<Option<Status>, String> {
         match self.get("status")? {
             None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(Status::new(text))),
+            Some(Value::String(text)) => Ok(Some(Status::new(&without_secrets(text)))),
             Some(other) => Err(format!("a `status` that is {}", kind(other))),
         }
     }
@@ -123,10 +131,28 @@ impl Document {
     }
 }
 
+fn hide(known: &Known, value: &mut Value) {
+    match value {
+        Value::String(text) => *text = known.hide(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(known, item)),
+        Value::Object(fields) => {
+            let told = fields.iter_mut().filter(|(key, _)| !key.eq_ignore_ascii_case(FILE_URL));
+            told.for_each(|(_, value)| hide(known, value));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A status as it was spelled, unless it says what it must not.
+fn without_secrets(text: &str) -> String {
+    let kept = hidden(text);
+    if text.starts_with(&kept) { text.to_owned() } else { kept.trim().to_owned() }
+}
+
 fn source_file(item: &Value) -> Result<SourceFile, String> {
     let Value::Object(fields) = item else { return Err(format!("that is {}", kind(item))) };
     let field = |name: &str| fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-    let url = match field("fileUrl") {
+    let url = match field(FILE_URL) {
         Some(Value::String(text)) if !text.trim().is_empty() => {
             SignedUrl::parse(text).map_err(|what| format!("whose `fileUrl` {what}"))?
         }
@@ -138,7 +164,7 @@ fn source_file(item: &Value) -> Result<SourceFile, String> {
         Some(Value::Number(number)) => number.to_string(),
         _ => name_from_path(url.path()),
     };
-    Ok(SourceFile { name, url })
+    Ok(SourceFile { name: url.unsigned(&name), url })
 }
 
 fn name_from_path(path: &str) -> String {

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::clock::Timestamp;
 use crate::receipt::Sha256;
+use crate::words::Known;
 
 /// A file's URL with its signature.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +26,9 @@ const LONGEST: usize = 16 * 1024;
 const LONGEST_SHOWN: usize = 160;
 /// An `e` before September 2001 is no expiry but something we do not know.
 const EARLIEST_EXPIRY: i64 = 1_000_000_000;
+
+/// 64 bits in base64 have 11 characters; what is shorter signs nothing.
+const SHORTEST_SIGNATURE: usize = 10;
 
 impl SignedUrl {
     /// Reads an absolute http or https URL.
@@ -82,10 +86,46 @@ impl SignedUrl {
         self.url.host_str().unwrap_or_default()
     }
 
+    /// A name without what makes this URL one that grants access: its query behind a `?`, or any other that is signed,
+    /// and its signature wherever else it stands. Another name is as it came.
+    pub(crate) fn unsigned(&self, name: &str) -> String {
+        let mut name = name;
+        while let Some(at) = name.rmatch_indices('?').map(|(at, _)| at).find(|at| self.grants_access(&name[at + 1..])) {
+            name = &name[..at];
+        }
+        self.signatures().hide(name)
+    }
+
+    /// Its signatures, in each of their spellings: the `url` crate writes `'` as `%27`.
+    fn signatures(&self) -> Known {
+        let decoded = self.url.query_pairs().filter(|(key, value)| is_signature(key, value));
+        let decoded = decoded.map(|(_, value)| value.into_owned());
+        let raw = self.url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let raw = raw.filter(|(key, value)| is_signature(key, value));
+        let raw = raw.flat_map(|(_, value)| [value.to_owned(), value.replace("%27", "'")]);
+        let all: Vec<String> = raw.chain(decoded).collect();
+        Known::of(all.iter().map(String::as_str))
+    }
+
+    /// Whether a query is this URL's, or a part of it, or bears a signature.
+    fn grants_access(&self, query: &str) -> bool {
+        let is_ours = |pair: &(_, _)| self.url.query_pairs().any(|ours| ours == *pair);
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty());
+        self.url.query().is_some_and(|ours| !ours.is_empty() && ours == query)
+            || pairs.any(|pair| is_signature(&pair.0, &pair.1) || is_ours(&pair))
+    }
+
     /// All of it, for the request alone.
     pub(crate) fn url(&self) -> &Url {
         &self.url
     }
+}
+
+/// Whether this pair of a query signs it: Kore's `s`, or as others call it.
+fn is_signature(key: &str, value: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let is_named = matches!(key.as_str(), "s" | "sig") || key.ends_with("signature") || key.ends_with("token");
+    is_named && value.len() >= SHORTEST_SIGNATURE
 }
 
 /// What stands between the authority and `?` or `#`, unnormalised.
@@ -131,6 +171,29 @@ mod tests {
         let long = SignedUrl::parse(&format!("https://u:CANARY@{}.a/{}#CANARY", "h".repeat(500), "p".repeat(9000)));
         assert!(long.as_ref().unwrap().to_string().len() < 400);
         assert!(!format!("{long:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn a_name_loses_the_query_that_signs_its_url_and_nothing_else() {
+        let url = SignedUrl::parse(SAMPLE).unwrap();
+        let query = "e=1709706278&n=6398115875&s=InpqMW$pn%24'CANARY";
+        for name in [
+            format!("f.wav?{query}"),
+            format!("f.wav?{query}?again"),
+            format!("f.wav?x=1?{query}"),
+            "f.wav?n=6398115875".to_owned(),
+            "f.wav?s=InpqMW%24pn$'CANARY".to_owned(),
+            "f.wav?X-Amz-Date=2026&X-Amz-Signature=0123456789".to_owned(),
+        ] {
+            let kept = url.unsigned(&name);
+            assert!(["f.wav", "f.wav?x=1"].contains(&kept.as_str()), "{name}: {kept}");
+        }
+        assert_eq!(url.unsigned("f%3Fs%3DInpqMW$pn%24'CANARY"), "f%3Fs%3D[hidden]");
+        for name in ["ready?.wav", "what?s=1.wav", "a?b=c.wav", "call-1709706278.wav", "?", "", "f?x=0123456789abcdef"]
+        {
+            assert_eq!(url.unsigned(name), name);
+        }
+        assert_eq!(SignedUrl::parse("https://a/f").unwrap().unsigned("f?"), "f?");
     }
 
     #[test]

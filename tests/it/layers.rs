@@ -12,8 +12,8 @@ const LAYERS: [(&str, &[&str]); 5] = [
     (
         "nouns and policy",
         &[
-            "session", "clock", "backoff", "key", "hosts", "receipt", "media", "source", "schedule", "decide", "pause",
-            "transfer", "flights", "config",
+            "session", "clock", "backoff", "key", "hosts", "receipt", "media", "words", "source", "schedule", "decide",
+            "pause", "transfer", "flights", "config",
         ],
     ),
     ("edges", &["queue", "kore", "archive"]),

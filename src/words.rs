@@ -1,0 +1,166 @@
+//! Strangers' words made fit for a log, a table and a terminal: bounded, escaped, and free of what grants access.
+//!
+//! What Kore, file hosts and the store say is kept, because it helps; but an error may repeat the URL that was asked for,
+//! the token, or the secret. Two nets catch that. [`Known`] are the very values that were sent or signed with, and are
+//! replaced wherever they stand. What merely looks like a key is hidden too: a URL loses its query and user, and a word
+//! that holds a token or a signature goes as a whole. Control and invisible characters are escaped. Every message of the
+//! edges passes [`message`] or [`plain`] on its way out.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// The longest message of an error (`PollError`, `FetchError`).
+pub(crate) const LONGEST_MESSAGE: usize = 300;
+/// No more of a text than this is looked at.
+const LONGEST_READ: usize = 4096;
+/// A run of so many letters and digits is a key or a signature: the signature of a token has 43 characters, a secret key
+/// of AWS 40. A UUID (36) counts as none of them, whatever stands around it.
+const SECRET_RUN: usize = 40;
+/// A shorter value is part of ordinary words.
+const SHORTEST_KNOWN: usize = 6;
+const HIDDEN: &str = "[hidden]";
+
+/// Values that grant access, whatever they look like.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known(Vec<SecretString>);
+
+impl Known {
+    /// The longest first, so that none is replaced in the middle of a longer one.
+    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut values: Vec<&str> = values.into_iter().filter(|value| value.len() >= SHORTEST_KNOWN).collect();
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.dedup();
+        Self(values.into_iter().map(SecretString::from).collect())
+    }
+
+    /// `text` with each of them replaced.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, value| text.replace(value.expose_secret(), HIDDEN))
+    }
+}
+
+/// `text` with secrets hidden and control characters escaped, at most `limit` characters.
+pub(crate) fn plain(text: &str, limit: usize) -> String {
+    let escaped: String = hidden(text).trim().chars().flat_map(escaped).collect();
+    bounded(&escaped, limit)
+}
+
+/// A whole message: our sentence, in which strangers' words may stand.
+pub(crate) fn message(text: &str) -> String {
+    plain(text, LONGEST_MESSAGE)
+}
+
+/// `text` with what looks like a secret hidden. Where there is none, it is as it came, up to a bound.
+pub(crate) fn hidden(text: &str) -> String {
+    let read: String = text.chars().take(LONGEST_READ).collect();
+    // What may stand unescaped in a query, such as a comma, ends no word.
+    read.split_inclusive(|c: char| c.is_whitespace() || "\"<>".contains(c)).map(without_secrets).collect()
+}
+
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let keep = matches!(c, '"' | '\'' | '\\');
+    keep.then_some(c).into_iter().chain((!keep).then(|| c.escape_debug()).into_iter().flatten())
+}
+
+fn bounded(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
+    kept + "…"
+}
+
+/// One word, with the delimiter that ended it.
+fn without_secrets(word: &str) -> String {
+    let run = |c: char| c.is_ascii_alphanumeric() || "+_-=%$".contains(c);
+    // A JWT's header is base64 of `{"`.
+    if word.contains("eyJ") || without_uuids(word).split(|c| !run(c)).any(is_a_key) {
+        return format!("{HIDDEN} ");
+    }
+    let query = word.find('?').filter(|at| word.contains("://") || word[*at..].contains('='));
+    let (word, cut) = query.map_or((word, ""), |at| (&word[..at], "?[hidden] "));
+    match (word.find("://"), word.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}{}{cut}", &word[..scheme + 3], &word[at + 1..]),
+        _ => format!("{word}{cut}"),
+    }
+}
+
+/// Keys and signatures are long, and no mere words: `media_not_ready` is letters of one case.
+fn is_a_key(run: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| run.as_bytes().iter().any(is);
+    let is_mixed = has(u8::is_ascii_digit) || has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+    run.len() >= SECRET_RUN && is_mixed
+}
+
+/// Each UUID replaced by a dot, so that it makes no run longer.
+fn without_uuids(word: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), word);
+    while let Some(c) = rest.chars().next() {
+        let skipped = rest.get(..UUID).filter(|text| is_uuid(text)).map_or(c.len_utf8(), str::len);
+        kept.push(if skipped == UUID { '.' } else { c });
+        rest = &rest[skipped..];
+    }
+    kept
+}
+
+/// The length of 00000000-0000-0000-0000-000000000000.
+const UUID: usize = 36;
+
+fn is_uuid(text: &str) -> bool {
+    text.bytes()
+        .enumerate()
+        .all(|(at, b)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_grants_access_is_hidden_and_the_rest_is_kept() {
+        let plain = |text: &str| plain(text, 300);
+        assert_eq!(plain("You've exceeded the limit. Please wait."), "You've exceeded the limit. Please wait.");
+        assert_eq!(plain("cannot get https://a.b/f.wav?e=1&s=CANARY now"), "cannot get https://a.b/f.wav?[hidden] now");
+        assert_eq!(plain("error verifying the jwt: eyJhbGciOi.eyJzdWIi.CANARY"), "error verifying the jwt: [hidden]");
+        assert_eq!(plain("(https://a.b/f?x,'(CANARY)[CANARY]) {?s=a,CANARY}"), "(https://a.b/f?[hidden] {?[hidden]");
+        assert_eq!(plain("at https://u:CANARY@a.b/x"), "at https://a.b/x");
+        assert_eq!(plain(&format!("s={}", "CANARY00".repeat(6))), "[hidden]");
+        assert_eq!(
+            plain("bot st-00000000-0000-0000-0000-000000000000?"),
+            "bot st-00000000-0000-0000-0000-000000000000?"
+        );
+        assert_eq!(plain("a\r\nb\u{1b}[31m\u{202e}c"), "a\\r\\nb\\u{1b}[31m\\u{202e}c");
+    }
+
+    #[test]
+    fn a_signature_is_hidden_and_ids_and_long_words_stay() {
+        let plain = |text: &str| plain(text, 300);
+        assert_eq!(plain("for SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"), "for [hidden]");
+        assert_eq!(plain("key wJalrXUtnFEMIaK7MDENGabPxRfiCYEXAMPLEKEY now"), "key [hidden] now");
+        for readable in [
+            "bot st-00000000-0000-0000-0000-000000000000",
+            "object default/f-00000000-0000-0000-0000-000000000000-merged.wav",
+            "status media_unavailable_because_the_storage_is_being_moved",
+        ] {
+            assert_eq!(plain(readable), readable);
+            assert_eq!(hidden(readable), readable);
+        }
+        assert_eq!(hidden(" As it\r\nCame "), " As it\r\nCame ");
+    }
+
+    #[test]
+    fn known_values_are_replaced_wherever_they_stand_the_longest_first() {
+        let known = Known::of(["CANARY", "x", "a CANARY!"]);
+        assert_eq!(known.hide("x=(a CANARY!)CANARYCANARY"), "x=([hidden])[hidden][hidden]");
+        assert!(!format!("{known:?}").contains("CANARY"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_character_and_no_flood_comes_through(text: String, limit in 1usize..400) {
+            let said = plain(&text, limit);
+            prop_assert!(said.chars().count() <= limit);
+            prop_assert!(!said.chars().any(char::is_control));
+        }
+    }
+}
