@@ -63,6 +63,28 @@ async fn no_secret_is_anywhere_after_errors_of_every_kind_at_the_loudest_level()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_kore_and_the_store_repeat_is_kept_nowhere() {
+    let world = World::new().await;
+    let secret = world.kore.options().client_secret;
+    let told = format!("error verifying the jwt with the secret {secret}");
+    let signed = "https://files.example/f.wav?e=4102444800&n=1&s=InpqMWpn-signature";
+    let name = format!("call.wav?{}", signed.split_once('?').unwrap().1);
+    let timeline = Timeline::new().polls(1, Answer::error(400, &told)).polls(1, &*format!("see {signed}"));
+    world.kore.session(&id(1), timeline.finally(Answer::success([SourceFile::new(&name, recording(1, 1000))])));
+    world.insert(&[&id(1)]).await;
+    let refusal = Fault::Says(403, "AccessDenied", format!("the key {} may not", world.s3.credentials().1));
+    world.s3.fail_next(Op::PutObject, Times::Next(1), refusal);
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    world.assert_no_leaks(&daemon, &world.canaries()).await;
+    assert_eq!(world.s3.keys(), [key(&id(1), "call.wav"), key(&id(1), "session.json")]);
+    for kept in ["with the secret [hidden]", "see https://files.example/f.wav?[hidden]", "the key [hidden] may not"] {
+        assert!(world.log().contains(kept), "{kept}: {}", world.log());
+    }
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_search_for_leaks_finds_one() {
     let world = World::new().await;
     world.ready(&id(1), [SourceFile::new("a.wav", recording(1, 1000))]).await;

@@ -24,7 +24,9 @@ use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+use super::keys::Keys;
 use crate::config::BucketSettings;
+use crate::words::Known;
 
 /// Attempts of the SDK at one request.
 const ATTEMPTS: u32 = 3;
@@ -38,7 +40,9 @@ struct Origin {
     settings: BucketSettings,
     http: SharedHttpClient,
     /// Instead of the standard chain.
-    keys: Option<Credentials>,
+    given: Option<Credentials>,
+    /// What the chain, or a role, gave.
+    keys: Keys,
 }
 
 /// The client in use, and how to build the next.
@@ -50,11 +54,11 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Builds the first client. Nothing is asked of the network yet: credentials are resolved by the first request.
-    pub(super) async fn new(settings: &BucketSettings, keys: Option<Credentials>) -> Self {
+    pub(super) async fn new(settings: &BucketSettings, given: Option<Credentials>) -> Self {
         // Without a proxy, whatever the environment says; http and https alike.
         let tls = Provider::Rustls(CryptoMode::AwsLc);
         let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
-        let origin = Origin { settings: settings.clone(), http, keys };
+        let origin = Origin { settings: settings.clone(), http, given, keys: Keys::default() };
         let client = RwLock::new(build(&origin).await);
         Self { origin, client, distrusted: AtomicBool::new(false) }
     }
@@ -66,6 +70,11 @@ impl Connector {
             *self.client.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What no text may repeat.
+    pub(super) fn known(&self) -> Known {
+        self.origin.keys.known()
     }
 
     /// The credentials were refused: read them again before the next request.
@@ -88,7 +97,7 @@ async fn build(origin: &Origin) -> Client {
     }
     if let Some(role) = &settings.assume_role_arn {
         let provider = AssumeRoleProvider::builder(role).session_name(ROLE_SESSION).configure(&shared).build().await;
-        config = config.credentials_provider(SharedCredentialsProvider::new(provider));
+        config = config.credentials_provider(origin.keys.of(SharedCredentialsProvider::new(provider)));
     }
     Client::from_conf(config.build())
 }
@@ -111,10 +120,14 @@ async fn shared_config(origin: &Origin) -> SdkConfig {
         .timeout_config(timeouts)
         // It would end a part whose link stalls for 5 s; `bucket.timeout` bounds every attempt already.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    match &origin.keys {
-        Some(keys) => loader.credentials_provider(keys.clone()).load().await,
+    let config = match &origin.given {
+        Some(given) => loader.credentials_provider(given.clone()).load().await,
         None => loader.load().await,
-    }
+    };
+    let provider = config.credentials_provider().map(|provider| origin.keys.of(provider));
+    let mut builder = config.into_builder();
+    builder.set_credentials_provider(provider);
+    builder.build()
 }
 
 /// A body that is read back outlives the attempt's timeout; this ends one that stands still for as long.

@@ -5,7 +5,8 @@
 //! when it is a 4xx (a person must look), and [`StoreError::Unavailable`] otherwise.
 //!
 //! Texts name the call, the store's words, and what to do. They are bounded and have no control characters, and are made
-//! of what the store said: requests, whose headers carry signatures and session tokens, are never printed.
+//! of what the store said: requests, whose headers carry signatures and session tokens, are never printed, and what the
+//! store repeats of them is hidden (`words`).
 
 use std::error::Error;
 use std::fmt::Write;
@@ -16,6 +17,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStreamError;
 
 use crate::archive::store::StoreError;
+use crate::words::{Known, plain};
 
 /// The longest text of a [`StoreError`], in characters.
 const LONGEST: usize = 500;
@@ -98,38 +100,38 @@ pub(super) struct Answer<'a> {
     pub(super) region: Option<&'a str>,
 }
 
-/// Reads the SDK's error.
-pub(super) fn failure<E>(call: Call, error: &SdkError<E, HttpResponse>) -> Failure
+/// Reads the SDK's error; `known` are the keys that the request may have been signed with.
+pub(super) fn failure<E>(call: Call, error: &SdkError<E, HttpResponse>, known: &Known) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let Some(response) = error.raw_response() else {
-        return Failure { error: unanswered(call, error), refuses_checksum: false };
+        return Failure { error: unanswered(call, error, known), refuses_checksum: false };
     };
     let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
+    let message = known.hide(metadata.and_then(ProvideErrorMetadata::message).unwrap_or_default());
     let answer = Answer {
         status: response.status().as_u16(),
         code: metadata.and_then(ProvideErrorMetadata::code).unwrap_or_default(),
-        message: metadata.and_then(ProvideErrorMetadata::message).unwrap_or_default(),
+        message: &message,
         region: response.headers().get("x-amz-bucket-region"),
     };
     Failure { error: refused(call, answer), refuses_checksum: refuses_checksum(call, answer) }
 }
 
 /// Nobody answered: the network, a timeout, or credentials that could not be had.
-fn unanswered<E: Error + 'static>(call: Call, error: &SdkError<E, HttpResponse>) -> StoreError {
-    let name = call.name();
+fn unanswered<E: Error + 'static>(call: Call, error: &SdkError<E, HttpResponse>, known: &Known) -> StoreError {
+    let (name, why) = (call.name(), quoted(&known.hide(&chain(error))));
     if let Some(credentials) = cause::<CredentialsError>(error) {
-        let message = no_credentials(name, credentials);
+        let message = no_credentials(name, credentials, known);
         return StoreError::Setup { reason: "credentials", message };
     }
     match error {
         SdkError::TimeoutError(_) => StoreError::Unavailable(format!("{name} was not answered within bucket.timeout")),
-        SdkError::ConstructionFailure(_) => StoreError::Setup {
-            reason: "invalid",
-            message: bounded(&format!("{name} could not be made: {}", quoted(&chain(error)))),
-        },
-        _ => StoreError::Unavailable(bounded(&format!("{name} did not get through: {}", quoted(&chain(error))))),
+        SdkError::ConstructionFailure(_) => {
+            StoreError::Setup { reason: "invalid", message: bounded(&format!("{name} could not be made: {why}")) }
+        }
+        _ => StoreError::Unavailable(bounded(&format!("{name} did not get through: {why}"))),
     }
 }
 
@@ -138,7 +140,7 @@ pub(super) fn broken_off(error: &ByteStreamError) -> StoreError {
     StoreError::Unavailable(bounded(&format!("GetObject broke off: {}", quoted(&chain(error)))))
 }
 
-fn no_credentials(name: &str, error: &CredentialsError) -> String {
+fn no_credentials(name: &str, error: &CredentialsError, known: &Known) -> String {
     let why = match error {
         CredentialsError::CredentialsNotLoaded(_) => {
             "no AWS credentials were found: give the service some, by its environment, a profile, a web identity, or a \
@@ -148,7 +150,7 @@ fn no_credentials(name: &str, error: &CredentialsError) -> String {
         other => format!(
             "the AWS credentials could not be had ({}): check them, and bucket.assume_role_arn with its \
              sts:AssumeRole permission",
-            quoted(&chain(other))
+            quoted(&known.hide(&chain(other)))
         ),
     };
     bounded(&format!("{name} was not sent, because {why}"))
@@ -300,7 +302,7 @@ fn hint(reason: &'static str, call: Call, answer: Answer<'_>) -> String {
         "clock" => "set this host's clock (NTP): it is more than 15 minutes off".to_owned(),
         "no_such_bucket" => "check bucket.name, bucket.region and bucket.endpoint_url".to_owned(),
         "wrong_region" => match answer.region {
-            Some(region) => format!("set bucket.region to {}", escaped(region, 40)),
+            Some(region) => format!("set bucket.region to {}", plain(region, 40)),
             None => "check bucket.region and bucket.endpoint_url".to_owned(),
         },
         _ if matches!(call, Call::Head | Call::Bucket) => {
@@ -313,7 +315,7 @@ fn hint(reason: &'static str, call: Call, answer: Answer<'_>) -> String {
 fn said(call: Call, answer: Answer<'_>) -> String {
     let mut text = format!("{} was answered with {}", call.name(), answer.status);
     if !answer.code.is_empty() {
-        let _ = write!(text, " {}", escaped(answer.code, 60));
+        let _ = write!(text, " {}", plain(answer.code, 60));
     }
     if !answer.message.is_empty() {
         let _ = write!(text, " ({})", quoted(answer.message));
@@ -336,17 +338,11 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 fn quoted(text: &str) -> String {
-    escaped(text, LONGEST_QUOTE)
+    plain(text, LONGEST_QUOTE)
 }
 
 fn bounded(text: &str) -> String {
-    escaped(text, LONGEST)
-}
-
-/// At most `longest` characters, none of them a control character.
-fn escaped(text: &str, longest: usize) -> String {
-    let visible = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
-    text.chars().take(longest).map(visible).collect::<String>().chars().take(longest).collect()
+    plain(text, LONGEST)
 }
 
 #[cfg(test)]

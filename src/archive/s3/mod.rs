@@ -21,6 +21,7 @@ mod body;
 mod connect;
 mod errors;
 mod flowing;
+mod keys;
 mod negotiation;
 mod settings;
 pub mod survey;
@@ -96,7 +97,7 @@ impl S3Store {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let failure = errors::failure(call, error);
+        let failure = errors::failure(call, error, &self.connector.known());
         if matches!(failure.error, StoreError::Setup { reason: "credentials", .. }) {
             self.connector.distrust();
         }

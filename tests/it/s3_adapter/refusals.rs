@@ -49,6 +49,21 @@ async fn wrong_keys_are_credentials_and_appear_nowhere() {
 }
 
 #[tokio::test]
+async fn a_store_that_repeats_the_secret_key_in_its_message_is_not_quoted_so_far() {
+    // Keys may hold slashes, between which no run is long.
+    let secret_key = "CANARY/short/runs/are/no/key+by/their/looks";
+    let s3 = FakeS3::start(Options { secret_key: secret_key.to_owned(), ..Options::default() }).await;
+    let store = connected(&s3, &settings(&s3)).await;
+    for (status, code) in [(403, "AccessDenied"), (400, "InvalidToken"), (503, "SlowDown")] {
+        let message = format!("{}the key {secret_key} is no good", "so ".repeat(70));
+        s3.fail_next(Op::PutObject, Times::Forever, Fault::Says(status, code, message));
+        let error = put(&store, &noise(9)).await.unwrap_err().to_string();
+        assert!(error.contains("the key [hidden] is no good") && !error.contains("CANARY"), "{error}");
+        s3.heal();
+    }
+}
+
+#[tokio::test]
 async fn each_missing_permission_is_named() {
     let (s3, store) = fixture().await;
     let (upload, parts) = send_parts(&store, &noise(9), MIB).await.unwrap();

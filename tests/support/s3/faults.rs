@@ -48,6 +48,8 @@ pub enum Times {
 pub enum Fault {
     /// The answer is this status with this S3 code; nothing is applied.
     Status(u16, &'static str),
+    /// The same, and this is its message.
+    Says(u16, &'static str, String),
     /// 503 `SlowDown`.
     SlowDown,
     /// 200, and the body says `InternalError`: what a complete may do. Nothing is applied.
@@ -101,6 +103,7 @@ impl Fault {
             | Self::NoChecksums
             | Self::RefuseChecksums(_) => true,
             Self::Status(..)
+            | Self::Says(..)
             | Self::SlowDown
             | Self::ErrorIn200
             | Self::DropBeforeApply

@@ -122,6 +122,7 @@ impl Server {
                 Ok(answer)
             }
             Some(Fault::Status(status, code)) => Ok(error_answer(request, status, code).await),
+            Some(Fault::Says(status, code, message)) => Ok(refusal(request, status, code, &message).await),
             Some(Fault::SlowDown) => Ok(error_answer(request, 503, "SlowDown").await),
             Some(Fault::ErrorIn200) => Ok(error_answer(request, 200, "InternalError").await),
             Some(quirk) => unreachable!("{quirk:?} is left to the backend"),
@@ -148,12 +149,16 @@ async fn wait(how_long: Duration) {
     tokio::time::sleep(how_long).await;
 }
 
-/// Reads the body first: a client that is still sending would see a broken pipe instead of the answer.
 async fn error_answer(request: Request<Incoming>, status: u16, code: &str) -> Response<Body> {
+    refusal(request, status, code, "a fault that was asked for").await
+}
+
+/// Reads the body first: a client that is still sending would see a broken pipe instead of the answer.
+async fn refusal(request: Request<Incoming>, status: u16, code: &str, message: &str) -> Response<Body> {
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
     let xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>a fault that was asked for</Message></Error>"
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
     let mut response = Response::new(Body::from(Bytes::from(xml)));
     *response.status_mut() = StatusCode::from_u16(status).expect("a test names a status that there is");

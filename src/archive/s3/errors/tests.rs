@@ -119,6 +119,25 @@ fn texts_are_bounded_and_keep_their_hint() {
 }
 
 #[test]
+fn what_a_store_repeats_of_a_request_is_hidden_and_what_it_names_is_kept() {
+    let told =
+        |message| refused(Call::Put, Answer { status: 403, code: "AccessDenied", message, region: None }).to_string();
+    for message in [
+        "the key wJalrXUtnFEMIaK7MDENGabPxRfiCYCANARYKEYX is wrong",
+        "signed by 5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924aCANARY0",
+        "https://b.s3.amazonaws.com/k?X-Amz-Date=1&X-Amz-Signature=CANARY",
+    ] {
+        assert!(!told(message).contains("CANARY"), "{}", told(message));
+        assert!(told(message).contains("[hidden]"), "{}", told(message));
+    }
+    let object = "\"arn:aws:s3:::b/default/year=2026/month=11/day=23/65e7133a3242653c58d70001/\
+                  f-00000000-0000-0000-0000-000000000000-merged.wav\"";
+    let denied =
+        format!("User: arn:aws:sts::123456789012:assumed-role/kore-archiver/i-0123456789abcdef0 is not {object}");
+    assert!(told(&denied).contains(&denied), "{}", told(&denied));
+}
+
+#[test]
 fn only_a_doubtful_answer_to_a_write_with_a_checksum_is_about_checksums() {
     let doubtful = |call, status, code| refuses_checksum(call, Answer { status, code, message: "", region: None });
     assert!(doubtful(Call::Put, 400, "InvalidArgument"));
