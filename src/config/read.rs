@@ -81,6 +81,11 @@ pub(super) fn from_text(text: &str, environment: &Environment) -> Result<Setting
 
 fn settings(tables: Table, file: &str, environment: &Environment, need: Need) -> Result<Settings, SettingsError> {
     let mut root = Section::root(layers::overlaid(tables, environment)?, file.to_owned());
+    for needed in ["bots", "bucket"] {
+        if let Some(fault) = root.misspelt(needed).filter(|_| !root.has(needed)) {
+            return Err(fault);
+        }
+    }
     let settings = Settings {
         queue: queue(root.section("queue")?)?,
         bots: bots(root.section("bots")?, Secrets::of(environment)?, need)?,
@@ -179,9 +184,10 @@ fn client_secret(
     let secret = secrets.take(name, file);
     match (need, secret.read(), &secret) {
         (Need::Nothing, _, _) | (_, Ok(_), _) => Ok(secret),
-        (Need::Secrets, Err(_), ClientSecret::Absent) => Err(
-            bot.fault("client_secret_file", &format!("is missing: the client secret belongs {}", secret::places(name)))
-        ),
+        (Need::Secrets, Err(_), ClientSecret::Absent) => {
+            let missing = format!("is missing: the client secret belongs {}", secret::places(name));
+            Err(bot.misspelt("client_secret_file").unwrap_or_else(|| bot.fault("client_secret_file", &missing)))
+        }
         (Need::Secrets, Err(cause), _) => Err(bot.fault("client_secret_file", &format!("is set, but {cause}"))),
     }
 }

@@ -143,7 +143,9 @@ impl Section {
         reading: impl FnOnce(Given<'_>) -> Result<T, String>,
     ) -> Result<T, SettingsError> {
         match self.take(name) {
-            None => Err(SettingsError::new(&self.file, format!("{} is missing: {hint}", self.dotted(name)))),
+            None => Err(self.misspelt(name).unwrap_or_else(|| {
+                SettingsError::new(&self.file, format!("{} is missing: {hint}", self.dotted(name)))
+            })),
             Some(value) => self.understand(name, &value, reading),
         }
     }
@@ -156,15 +158,24 @@ impl Section {
         let Some((name, value)) = self.unread.first() else {
             return Ok(());
         };
-        let place = origin(value).unwrap_or(&self.file);
         let advice = match nearest(name, self.known.iter().map(|(known, _)| known.as_str())) {
             Some(near) => format!("did you mean `{}`?", self.dotted(near)),
             None => format!("there are {}", self.known_names()),
         };
-        Err(SettingsError::new(
-            place,
-            format!("`{}` is not a setting; {advice}", self.dotted(&name.escape_debug().to_string())),
-        ))
+        Err(self.unknown(name, value, &advice))
+    }
+
+    /// The unknown key that was probably meant to be `name`, which is needed and not there.
+    pub(super) fn misspelt(&self, name: &str) -> Option<SettingsError> {
+        let mut unread = self.unread.iter();
+        let (near, value) = unread.find(|(unread, _)| nearest(unread, std::iter::once(name)).is_some())?;
+        Some(self.unknown(near, value, &format!("did you mean `{}`?", self.dotted(name))))
+    }
+
+    fn unknown(&self, name: &str, value: &Value, advice: &str) -> SettingsError {
+        let place = origin(value).unwrap_or(&self.file);
+        let name = self.dotted(&name.escape_debug().to_string());
+        SettingsError::new(place, format!("`{name}` is not a setting; {advice}"))
     }
 
     /// A fault of `name`, at the place that set it.

@@ -29,6 +29,27 @@ fn an_unknown_key_is_named_with_its_place_and_the_key_that_was_meant() {
 }
 
 #[test]
+fn a_needed_key_that_is_misspelt_is_named_and_not_called_missing() {
+    let misspelt = |right: &str, wrong: &str| with(&MINIMAL.replacen(right, wrong, 1), &[]).unwrap_err();
+    for (right, wrong, key) in [
+        ("region", "regoin", "bucket.region"),
+        ("bot_id", "botid", "bots.default.bot_id"),
+        ("host", "hosts", "bots.default.host"),
+    ] {
+        let section = key.rsplit_once('.').unwrap().0;
+        let expected = format!("config.toml: `{section}.{wrong}` is not a setting; did you mean `{key}`?");
+        assert_eq!(misspelt(right, wrong), expected);
+    }
+    let error = misspelt("[bucket]", "[buckets]");
+    assert_eq!(error, "config.toml: `buckets` is not a setting; did you mean `bucket`?");
+    let error = misspelt("[bots.default]", "[bot.default]");
+    assert_eq!(error, "config.toml: `bot` is not a setting; did you mean `bots`?");
+    let text = MINIMAL.replacen("bot_id", "client_secret_fiel = \"/s\"\nbot_id", 1);
+    let error = from_text(&text, &Environment::default()).unwrap_err().to_string();
+    starts(&error, "config.toml: `bots.default.client_secret_fiel` is not a setting; did you mean");
+}
+
+#[test]
 fn a_bare_number_is_neither_a_duration_nor_a_size() {
     let duration = "expected a duration such as \"100ms\", \"90s\", \"15m\", \"72h\" or \"2d\"";
     refused("poll", "timeout = 30", &format!("poll.timeout is 30, {duration}"));
