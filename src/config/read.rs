@@ -17,7 +17,7 @@ use super::{
     BotSettings, BucketSettings, CHECKSUMS, ClientSecret, FORMATS, HttpSettings, LogSettings, PollSettings,
     QueueSettings, SCHEDULES, Settings, Sse, TransferSettings,
 };
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, BackoffError};
 
 /// Where the settings are when nobody says otherwise (CONTRACT section 1).
 pub const DEFAULT_PATH: &str = "/etc/kore-archiver/config.toml";
@@ -287,11 +287,24 @@ fn poll(mut poll: Section) -> Result<PollSettings, SettingsError> {
 /// One line of `[poll]`; what it leaves out is as in the line's default.
 fn backoff(poll: &mut Section, name: &str, default: [&str; 3]) -> Result<Backoff, SettingsError> {
     let mut line = poll.section(name)?;
+    let unset = ["initial", "max"].map(|name| !line.has(name));
     let initial = line.read("initial", default[0], duration)?;
     let factor = line.read("factor", default[1], number)?;
     let max = line.read("max", default[2], duration)?;
     line.finish()?;
-    Backoff::new(initial, factor, max).map_err(|error| poll.fault(name, &format!("makes no sense: {error}")))
+    Backoff::new(initial, factor, max).map_err(|error| {
+        let hint = if error == BackoffError::MaxUnderInitial { left_out(unset, default) } else { String::new() };
+        poll.fault(name, &format!("makes no sense: {error}{hint}"))
+    })
+}
+
+/// Which of the two was not given, and so is what nobody wrote down.
+fn left_out(unset: [bool; 2], default: [&str; 3]) -> String {
+    match unset {
+        [false, true] => format!("; `max` is not given, and so {} by default: give one", default[2]),
+        [true, false] => format!("; `initial` is not given, and so {} by default: give one", default[0]),
+        _ => String::new(),
+    }
 }
 
 fn transfer(mut transfer: Section) -> Result<TransferSettings, SettingsError> {

@@ -97,6 +97,18 @@ fn a_backoff_that_makes_no_sense_is_refused_with_the_reason() {
     refused(
         "poll",
         "error = { initial = \"20m\" }",
+        "poll.error makes no sense: `max` must not be shorter than `initial`; `max` is not given, and so 15m by default: \
+         give one",
+    );
+    refused(
+        "poll",
+        "error = { max = \"5s\" }",
+        "poll.error makes no sense: `max` must not be shorter than `initial`; `initial` is not given, and so 10s by \
+         default: give one",
+    );
+    refused(
+        "poll",
+        "error = { initial = \"20m\", max = \"5s\" }",
         "poll.error makes no sense: `max` must not be shorter than `initial`",
     );
     refused(
