@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use kore_archiver::commands::{self, Cli};
 
 fn main() -> ExitCode {
-    ExitCode::from(commands::main(&Cli::parse()))
+    ExitCode::from(commands::main(&Cli::of_process()))
 }

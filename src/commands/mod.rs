@@ -10,9 +10,10 @@ mod run;
 mod show;
 mod status;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,18 @@ pub struct Cli {
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// The command line of this process; help and wrong usage end it.
+    #[must_use]
+    pub fn of_process() -> Self {
+        // By itself clap would also obey CLICOLOR_FORCE, and colour what a program reads.
+        let is_seen = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let colour = if is_seen { ColorChoice::Auto } else { ColorChoice::Never };
+        let matches = Self::command().color(colour).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 const EXAMPLES: &str = "Examples:

@@ -247,13 +247,14 @@ async fn help_has_examples_and_a_reader_that_leaves_is_no_panic() {
     let world = World::new().await;
     let binary = env!("CARGO_BIN_EXE_kore-archiver");
     for command in ["run", "enqueue", "status", "show", "retry", "config"] {
-        let help = Command::new(binary).args([command, "--help"]).output().unwrap();
+        let help = Command::new(binary).args([command, "--help"]).env("CLICOLOR_FORCE", "1").output().unwrap();
         assert_eq!(help.status.code(), Some(0));
         assert!(out(&help).contains("Examples:") && out(&help).contains("--config"), "{command}");
         assert_eq!(err(&help), "");
         assert!(!out(&help).contains('\u{1b}'), "no colour where nobody sees it");
     }
-    assert_eq!(Command::new(binary).arg("no-such-command").output().unwrap().status.code(), Some(2));
+    let unknown = Command::new(binary).arg("no-such-command").env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert_eq!((unknown.status.code(), err(&unknown).contains('\u{1b}')), (Some(2), false));
     assert_eq!(Command::new(binary).output().unwrap().status.code(), Some(2));
 
     world.run(&["enqueue", &id(1)]);
