@@ -51,9 +51,11 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
 
 fn selection(arguments: &Arguments) -> Result<Selection, Usage> {
     if let Some(text) = &arguments.state {
-        let words = State::ALL.map(State::as_str).join(", ");
-        let state = State::parse(text).ok_or_else(|| Usage(format!("--state {text}: there are {words}")))?;
-        return Ok(Selection::State(state));
+        let state = State::parse(text).filter(|state| *state != State::Pending);
+        let words = State::ALL.iter().skip_while(|state| **state == State::Pending).map(|state| state.as_str());
+        let refusal =
+            || Usage(format!("--state {}: there are {}", output::plain(text), words.collect::<Vec<_>>().join(", ")));
+        return Ok(Selection::State(state.ok_or_else(refusal)?));
     }
     let parse =
         |id: &String| SessionId::parse(id).map_err(|error| Usage(format!("\"{}\": {error}", output::plain(id))));

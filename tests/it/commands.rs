@@ -209,6 +209,7 @@ async fn rows_are_sent_back_by_id_by_state_and_by_reason() {
     for wrong in [
         &["retry"][..],
         &["retry", "--state", "broken"],
+        &["retry", "--state", "pending"],
         &["retry", "--state", "failed", "--reason", "because"],
         &["retry", "a b"],
         &["retry", "a", "--state", "failed"],
