@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// Editors of Windows begin files with it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
     let order = order(arguments, settings)?;
     let ids = ids(arguments)?;
@@ -88,12 +91,14 @@ fn ids(arguments: &Arguments) -> anyhow::Result<Vec<SessionId>> {
         };
         for (number, line) in reader.lines().enumerate() {
             let line = line.with_context(|| format!("cannot read line {} of {file}", number + 1))?;
+            let line = if number == 0 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
             if !line.trim().is_empty() {
                 ids.push(parse(line.trim(), &format!("in line {} of {file}", number + 1))?);
             }
         }
     }
-    if ids.is_empty() {
+    // A program that has nothing to say is no mistake.
+    if ids.is_empty() && arguments.file.is_none() {
         return Err(Usage("no session id was given; name some, or a --file with one a line".into()).into());
     }
     Ok(ids)

@@ -95,12 +95,19 @@ async fn ids_are_enqueued_from_arguments_files_and_pipes_all_or_none() {
     assert_eq!(row["call_ended_at"].as_deref(), Some("2026-11-01T06:15:00.000Z"));
     assert_eq!(row["metadata"].as_deref(), Some("{\"case\":\"A-17\"}"));
 
+    for (said, new) in [("", 0), ("\r\n \n", 0), (&*format!("\u{feff}{}\r\n{}", id(1), id(5)), 1)] {
+        let piped = fed(world.command(&["enqueue", "--file", "-"]), said);
+        let known = i32::from(new == 1);
+        let counts = format!("{new} new, {known} already known\n");
+        assert_eq!((piped.status.code(), out(&piped), err(&piped)), (Some(0), counts, String::new()), "{said:?}");
+    }
+
     std::fs::write(world.path("ids"), format!("{}\n{}\na/\u{1b}[2Jb\n{}\n", id(7), id(8), id(9))).unwrap();
     let refused = world.run(&["enqueue", "--file", world.path("ids").to_str().unwrap()]);
     assert_eq!((refused.status.code(), out(&refused).as_str()), (Some(2), ""));
     assert!(err(&refused).contains("line 3") && err(&refused).contains("nothing was enqueued"), "{}", err(&refused));
     assert!(!err(&refused).contains('\u{1b}'));
-    assert_eq!(world.rows("SELECT session_id FROM sessions").await.len(), 4);
+    assert_eq!(world.rows("SELECT session_id FROM sessions").await.len(), 5);
     for (wrong, word) in [
         (&["enqueue"][..], "no session id"),
         (&["enqueue", "a b"], "on the command line"),
