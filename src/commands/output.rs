@@ -42,10 +42,27 @@ pub(super) fn table(columns: &[&str], records: &[Record]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(columns.to_vec());
     for record in records {
-        table.add_row(columns.iter().map(|column| cell(record.get(*column).unwrap_or(&Value::Null))));
+        let shown = |(place, column): (usize, &&str)| {
+            let longest = if place + 1 == columns.len() { LONGEST_LAST_CELL } else { LONGEST_CELL };
+            cut(&cell(record.get(*column).unwrap_or(&Value::Null)), longest)
+        };
+        table.add_row(columns.iter().enumerate().map(shown));
     }
     let lines: Vec<_> = table.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n") + "\n"
+}
+
+/// What a table shows of a text: an id has 128 characters, an error 1,000. A longer one, in a row that went around the
+/// CHECKs, would widen its column for all others.
+const LONGEST_CELL: usize = 128;
+/// Nothing stands behind the last column.
+const LONGEST_LAST_CELL: usize = 1000;
+
+fn cut(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
 }
 
 /// A value as people read it: no quotes, no control characters.
@@ -64,4 +81,18 @@ pub(super) fn plain(text: &str) -> String {
         _ => c.escape_debug().to_string(),
     };
     text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_long_cell_does_not_widen_its_column_for_all_others() {
+        let row = |id: String| Record::from_iter([("id".to_owned(), id.into()), ("n".to_owned(), 1.into())]);
+        let table = table(&["id", "n"], &[row("x".repeat(100_000)), row("a".repeat(128))]);
+        let lines: Vec<_> = table.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() < 150), "{table}");
+        assert!(lines[1].contains("x…") && lines[2].contains(&"a".repeat(128)), "{table}");
+    }
 }
