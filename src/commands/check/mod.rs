@@ -33,6 +33,7 @@ Run it as root for the service's user and with its credentials:
     kore-archiver check --write
 A client secret that is a credential of systemd needs one option more:
     -p LoadCredential=client-secret.default:/etc/credstore/kore-archiver.client-secret
+With --offline for --write, and `&& systemctl restart kore-archiver` behind it, new settings are taken if they hold.
 
 Exit codes: 0 all is well, 3 a fault was found, 74 there is no queue that can be used, 78 the settings are wrong.
 While a daemon works on the queue, Kore is not asked, because the budget of requests is the daemon's: the pauses that
