@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::report::Report;
-use crate::config::write_size;
 use crate::queue::{Desk, QueueError};
 
 /// The group that the package makes (CONTRACT section 1).
@@ -77,13 +76,26 @@ fn of_disk(report: &mut Report, folder: &Path) {
         Ok(facts) => facts.f_bavail.saturating_mul(facts.f_frsize),
         Err(error) => return report.note(what, &format!("its free space cannot be seen: {error}")),
     };
-    let shown = write_size(room >> 20 << 20);
+    let shown = shown(room);
     if room < LEAST_ROOM {
         let detail = format!("{shown} are free at {}", folder.display());
         report.fault(what, &detail, "make room: a full disk pauses the queue");
     } else {
         report.ok(what, &format!("{shown} are free"));
     }
+}
+
+/// As people say it: `512MiB`, `76.5GiB`.
+fn shown(bytes: u64) -> String {
+    let (unit, name) = if bytes < 1 << 30 {
+        return format!("{}MiB", bytes >> 20);
+    } else if bytes < 1 << 40 {
+        (1 << 30, "GiB")
+    } else {
+        (1 << 40, "TiB")
+    };
+    let tenths = u128::from(bytes) * 10 / unit;
+    format!("{}.{}{name}", tenths / 10, tenths % 10)
 }
 
 /// The database and the two files that SQLite keeps beside it.
@@ -155,4 +167,15 @@ fn group_name(id: u32) -> Option<String> {
 
 fn group_exists(name: &str) -> bool {
     groups().lines().any(|line| line.split(':').next() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_told_as_people_say_it() {
+        let told = [0, LEAST_ROOM, 78_372 << 20, 1 << 30, (1 << 40) - 1, 5 << 39, u64::MAX].map(shown);
+        assert_eq!(told, ["0MiB", "256MiB", "76.5GiB", "1.0GiB", "1023.9GiB", "2.5TiB", "16777215.9TiB"]);
+    }
 }
