@@ -137,7 +137,7 @@ impl Journeys {
         match claimed {
             Claimed::Row(row) => self.attempt(row, place).await,
             Claimed::Invalid { lease, bot, why } => {
-                tracing::warn!(session.id = lease.label(), bot = ?bot, why, "a row that is no row of ours; refused");
+                tracing::warn!(session.id = lease.label(), bot, why, "a row that is no row of ours; refused");
                 self.metrics.finished(bot, Reason::InvalidRow);
                 Some(Write::Refuses { lease: lease.clone(), why: why.clone(), at: self.clock.now() })
             }
@@ -269,10 +269,10 @@ impl Journeys {
             Next::Wait(at) => {
                 if let Some((stage, error)) = &sight.trouble {
                     let (stage, failures) = (stage.as_str(), step.history.failures);
-                    tracing::warn!(session.id = id, bot, kore.status = ?said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
+                    tracing::warn!(session.id = id, bot, kore.status = said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
                 } else {
                     let polls = step.history.polls;
-                    tracing::info!(session.id = id, bot, kore.status = ?said, polls, next_poll_at = %at, "not ready");
+                    tracing::info!(session.id = id, bot, kore.status = said, polls, next_poll_at = %at, "not ready");
                 }
                 let lease = row.lease.clone();
                 Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }
@@ -293,7 +293,16 @@ impl Journeys {
         if reason == Reason::Archived {
             tracing::info!(session.id = id, bot, state, reason = reason.as_str(), polls, "finished");
         } else {
-            tracing::warn!(session.id = id, bot, state, reason = reason.as_str(), polls, kore.status = ?said, error, "finished");
+            tracing::warn!(
+                session.id = id,
+                bot,
+                state,
+                reason = reason.as_str(),
+                polls,
+                kore.status = said,
+                error,
+                "finished"
+            );
         }
         self.metrics.finished(&row.bot, reason);
         Write::Finishes {
@@ -358,7 +367,7 @@ impl Journeys {
     fn mention_hint(&self, row: &Row) {
         let is_first_look = row.history.polls == 0 && row.history.failures == 0 && row.history.error_step == 0;
         if let Some(hint) = row.unusable_hint.as_deref().filter(|_| is_first_look) {
-            tracing::warn!(session.id = %row.session_id, call_ended_at = ?hint, "no time, or in the future; ignored");
+            tracing::warn!(session.id = %row.session_id, call_ended_at = hint, "no time, or in the future; ignored");
             let detail = json!({ "call_ended_at": hint });
             self.event(row, "call_ended_at_ignored", detail);
         }
@@ -369,7 +378,12 @@ impl Journeys {
         let (id, status) = (row.session_id.as_str(), answer.status.as_str());
         match answer.status.kind() {
             StatusKind::Other if !self.desk.has_event(id, UNKNOWN_STATUS).await.unwrap_or(true) => {
-                tracing::warn!(session.id = id, bot = row.bot, kore.status = ?status, "a status that is not known; waiting as for media_in_progress");
+                tracing::warn!(
+                    session.id = id,
+                    bot = row.bot,
+                    kore.status = status,
+                    "a status that is not known; waiting as for media_in_progress"
+                );
                 self.event(row, UNKNOWN_STATUS, json!({ "kore_status": status }));
             }
             StatusKind::Success if answer.recordings.is_empty() => {

@@ -81,6 +81,8 @@ async fn what_kore_and_the_store_repeat_is_kept_nowhere() {
     for kept in ["with the secret [hidden]", "see https://files.example/f.wav?[hidden]", "the key [hidden] may not"] {
         assert!(world.log().contains(kept), "{kept}: {}", world.log());
     }
+    // As it stands in the table, without quotes of its own.
+    assert!(world.log().contains("\"kore.status\":\"see https://files.example/f.wav?[hidden]\""), "{}", world.log());
     assert_eq!(daemon.stop().await, 0);
 }
 
