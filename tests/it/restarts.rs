@@ -151,7 +151,7 @@ async fn a_signal_in_any_phase_ends_it_in_time_and_gives_back_what_is_not_finish
         "a part hangs",
         "complete hangs",
     ];
-    let all = phases.into_iter().zip(["TERM", "INT"].into_iter().cycle()).map(async |(name, signal)| {
+    let all = phases.into_iter().zip(["TERM", "INT", "HUP"].into_iter().cycle()).map(async |(name, signal)| {
         let world = phase(name).await;
         let mut daemon = world.daemon().await;
         match name {
