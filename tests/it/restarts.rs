@@ -202,6 +202,21 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(daemon.stop().await, 0);
 }
 
+/// As under `nohup`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hang_up_that_was_ignored_before_it_started_stays_ignored() {
+    let world = World::new().await;
+    let plain = world.command(&["run"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(plain.get_program()).args(plain.get_args());
+    shell.stderr(std::fs::File::create(world.path("log")).unwrap());
+    let mut daemon = world.daemon_of(shell).await;
+    daemon.signal("HUP");
+    wait(500).await;
+    assert_eq!(daemon.has_ended(), None);
+    assert_eq!(daemon.stop().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_under_way_is_finished_within_the_drain() {
     let world = World::in_parts().await;

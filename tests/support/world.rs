@@ -166,7 +166,14 @@ impl World {
         let log = self.path("log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the folder is ours");
         let variables = variables.iter().map(|(name, value)| (name, value));
-        let child = self.command(&["run"]).envs(variables).stderr(file).spawn().expect("the binary starts");
+        let mut command = self.command(&["run"]);
+        command.envs(variables).stderr(file);
+        self.daemon_of(command).await
+    }
+
+    /// The same of a command that a test has made.
+    pub async fn daemon_of(&self, mut command: Command) -> Daemon {
+        let (child, log) = (command.spawn().expect("the binary starts"), self.path("log"));
         let address = self.settings["http.listen"].trim_matches('"').to_owned();
         let mut daemon = Daemon { child, address, log, canaries: self.canaries() };
         daemon.ready().await;
