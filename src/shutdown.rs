@@ -34,6 +34,7 @@ impl Shutdown {
         tracing::info!("stopping: nothing is claimed any more; what is under way is finished, or given back");
         signals.next().await;
         tracing::warn!("stopping at once; what is under way is looked at again after the next start");
+        crate::telemetry::flush();
         std::process::exit(0);
     }
 }

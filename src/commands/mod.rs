@@ -16,9 +16,11 @@ use std::path::PathBuf;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use crate::config::{Environment, Settings, SettingsError};
 use crate::queue::QueueError;
+use crate::telemetry::Farewell;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -93,12 +95,13 @@ pub struct Usage(String);
 /// Carries out a command line; gives the process's exit code.
 #[must_use]
 pub fn main(cli: &Cli) -> u8 {
+    let _farewell = Farewell;
     match carry_out(cli) {
         Ok(Exit::Done) => 0,
         Ok(Exit::Failed) => 1,
         Ok(Exit::NeedsAPerson) => 3,
         Err(error) => {
-            output::complain(&format!("{error:#}"));
+            output::end_with(Level::ERROR, &format!("{error:#}"));
             code(&error)
         }
     }

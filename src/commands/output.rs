@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use comfy_table::Table;
 use comfy_table::presets;
 use serde_json::Value;
+use tracing::Level;
 
 use crate::queue::desk::Record;
+use crate::telemetry;
 
 /// Writes a text to stdout. A reader that has enough (`| head`) is no error.
 pub(super) fn print(text: &str) -> io::Result<()> {
@@ -35,6 +37,13 @@ pub(super) fn print_json(value: &Value) -> io::Result<()> {
 /// Says on stderr what went wrong. Where nobody listens, nobody hears it.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "kore-archiver: {text}");
+}
+
+/// The last that a command says: a line of its log, if it has one, so that who reads that reads one form alone.
+pub(super) fn end_with(level: Level, text: &str) {
+    if !telemetry::last_words(level, text) {
+        complain(text);
+    }
 }
 
 /// A table of these columns for people; what strangers wrote is escaped.

@@ -11,10 +11,12 @@
 //! `log.level` says; and records of the `log` crate are not collected at all. A panic is logged like everything else,
 //! escaped and cut.
 //!
-//! A reader that went away is no reason to stop working (FAULTS P5): write errors are swallowed, and the wait for the
-//! journal is bounded.
+//! A reader that went away, or stands still, is no reason to stop working (FAULTS P5): write errors are swallowed, and
+//! lines are handed to a thread of their own (`outlet`), so that nobody who works ever waits for stderr or the journal.
+//! What was said is written before the process ends, as far as the reader takes it in time: [`Farewell`].
 
 mod lines;
+mod outlet;
 mod record;
 
 use std::fs::File;
@@ -23,15 +25,20 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use tracing::Level;
+
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Environment, LogFormat, LogSettings};
 use lines::Form;
-use record::Gate;
+use outlet::Outlet;
+use record::{Fields, Gate, Record, Sink};
 
 /// What the targets of this crate begin with.
 const OURS: &str = "kore_archiver";
@@ -48,12 +55,27 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// How long a line waits for a journal that is busy, before it is dropped.
 const JOURNAL_WAIT: Duration = Duration::from_secs(1);
 
+/// How long the end of the process waits for a reader. One that reads takes the whole queue in less.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Where this process's lines go, once [`init`] has said so.
+static VOICE: OnceLock<Voice> = OnceLock::new();
+
+#[derive(Debug)]
+struct Voice {
+    outlet: Outlet,
+    reaches_stderr: bool,
+}
+
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `log.format = "journald"` on a machine without it.
     #[error("log.format is \"journald\", but the journal at {JOURNAL} cannot be reached: {0}")]
     Journal(std::io::Error),
+    /// There is no thread for it.
+    #[error("no thread can be started for the log: {0}")]
+    Thread(std::io::Error),
     /// [`init`] was called before.
     #[error("logging has been set up already")]
     Twice,
@@ -64,7 +86,41 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] says why not.
 pub fn init(settings: &LogSettings, environment: &Environment) -> Result<(), TelemetryError> {
-    install(settings, gate(settings.format, environment)?)
+    let Way { form, write, reaches_stderr } = way(settings.format, environment)?;
+    let outlet = Outlet::start(outlet::MOST_BYTES, write, move |lines| gap(form, lines));
+    let outlet = outlet.map_err(TelemetryError::Thread)?;
+    let speaking = outlet.clone();
+    install(settings, Gate::new(form, move |line| speaking.say(line)))?;
+    VOICE.set(Voice { outlet, reaches_stderr }).map_err(|_| TelemetryError::Twice)
+}
+
+/// Waits until what was said is written, or a moment has passed.
+pub fn flush() {
+    if let Some(voice) = VOICE.get() {
+        voice.outlet.flush(LAST_WORDS);
+    }
+}
+
+/// Held by whoever ends the process: dropped, it waits for what was said, by a panic as well.
+#[derive(Debug)]
+pub struct Farewell;
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
+/// The last that a process says, as one of its lines; `false` where stderr does not show it, and the caller has to.
+#[must_use]
+pub fn last_words(level: Level, text: &str) -> bool {
+    let Some(voice) = VOICE.get() else { return false };
+    if level == Level::ERROR {
+        tracing::error!("{text}");
+    } else {
+        tracing::warn!("{text}");
+    }
+    voice.reaches_stderr
 }
 
 /// The same into a file, as JSON if the settings ask for that and as text otherwise: for a program whose stderr is
@@ -87,28 +143,48 @@ fn install(settings: &LogSettings, gate: Gate) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-fn gate(format: LogFormat, environment: &Environment) -> Result<Gate, TelemetryError> {
+/// How lines are spelled and written.
+struct Way {
+    form: Form,
+    write: Box<Sink>,
+    reaches_stderr: bool,
+}
+
+fn way(format: LogFormat, environment: &Environment) -> Result<Way, TelemetryError> {
     let is_terminal = std::io::stderr().is_terminal();
-    let form = Form::Text { colour: is_terminal && !environment.forbids_colour() };
-    let text = || if is_terminal { Gate::new(form, to_terminal) } else { Gate::new(form, to_stderr) };
+    let is_read_by_the_journal = is_stderr_the_journal(environment);
+    let text = Form::Text { colour: is_terminal && !environment.forbids_colour() };
+    let journal = || {
+        let way = journal(Path::new(JOURNAL));
+        way.map(|way| Way { reaches_stderr: is_read_by_the_journal, ..way })
+    };
     match format {
-        LogFormat::Json => Ok(Gate::new(Form::Json, to_stderr)),
-        LogFormat::Journald => journal(Path::new(JOURNAL)).map_err(TelemetryError::Journal),
-        LogFormat::Auto if is_stderr_the_journal(environment) => {
-            Ok(journal(Path::new(JOURNAL)).unwrap_or_else(|_| text()))
-        }
-        LogFormat::Auto | LogFormat::Text => Ok(text()),
+        LogFormat::Json => Ok(to_stderr(Form::Json)),
+        LogFormat::Journald => journal().map_err(TelemetryError::Journal),
+        LogFormat::Auto if is_read_by_the_journal => Ok(journal().unwrap_or_else(|_| to_stderr(text))),
+        LogFormat::Auto | LogFormat::Text if is_terminal => Ok(to_terminal(text)),
+        LogFormat::Auto | LogFormat::Text => Ok(to_stderr(text)),
     }
 }
 
-fn to_stderr(line: &[u8]) {
-    write_or_drop(std::io::stderr().lock(), line);
+/// Past the lock of `std::io::stderr`: whoever writes there beside the log does not wait for it.
+fn to_stderr(form: Form) -> Way {
+    let write: Box<Sink> = match std::io::stderr().as_fd().try_clone_to_owned() {
+        Ok(stderr) => {
+            let stderr = File::from(stderr);
+            Box::new(move |line| write_or_drop(&stderr, line))
+        }
+        Err(_) => Box::new(|line| write_or_drop(std::io::stderr(), line)),
+    };
+    Way { form, write, reaches_stderr: true }
 }
 
 /// In the place of a progress bar, if there is one, which is then drawn again below.
-fn to_terminal(line: &[u8]) {
+fn to_terminal(form: Form) -> Way {
     const CLEAR_LINE: &[u8] = b"\r\x1b[K";
-    to_stderr(&[CLEAR_LINE, line].concat());
+    let plain = to_stderr(form);
+    let write = plain.write;
+    Way { write: Box::new(move |line| write(&[CLEAR_LINE, line].concat())), ..plain }
 }
 
 /// Writes a line in one go; a reader that is gone costs the line and nothing else.
@@ -116,15 +192,23 @@ fn write_or_drop(mut writer: impl Write, line: &[u8]) {
     let _ = writer.write_all(line);
 }
 
-fn journal(path: &Path) -> std::io::Result<Gate> {
+/// What stands where lines are missing.
+fn gap(form: Form, lines: u64) -> Vec<u8> {
+    let message = "nobody read the log for a while: lines are missing here".to_owned();
+    let fields = Fields { message, others: vec![("dropped", lines.into())] };
+    let at = SystemClock::new().now();
+    form.spell(&Record { at, level: Level::WARN, target: module_path!().to_owned(), fields })
+}
+
+fn journal(path: &Path) -> std::io::Result<Way> {
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(JOURNAL_WAIT))?;
     // The journal drops an empty datagram; a machine without a journal answers with an error.
     socket.send_to(&[], path)?;
     let path = path.to_owned();
     // Not connected: a journal that is restarted is found again.
-    let send = move |datagram: &[u8]| drop(socket.send_to(datagram, &path));
-    Ok(Gate::new(Form::Journal, send))
+    let write = Box::new(move |datagram: &[u8]| drop(socket.send_to(datagram, &path)));
+    Ok(Way { form: Form::Journal, write, reaches_stderr: false })
 }
 
 /// systemd says in `JOURNAL_STREAM` which file the journal reads; stderr may have been redirected since.
@@ -159,7 +243,6 @@ fn is_ours(target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracing::Level;
 
     #[test]
     fn no_level_makes_other_crates_say_more_than_info() {
@@ -205,12 +288,28 @@ mod tests {
         assert!(journal(Path::new("/nowhere/socket")).is_err());
     }
 
+    fn gate(way: Way) -> Gate {
+        Gate::new(way.form, way.write)
+    }
+
+    #[test]
+    fn a_gap_is_told_in_the_form_of_the_other_lines() {
+        let text = |form| String::from_utf8(gap(form, 7)).unwrap();
+        assert!(
+            text(Form::Text { colour: false })
+                .ends_with("telemetry: nobody read the log for a while: lines are missing here dropped=7\n")
+        );
+        let json: serde_json::Value = serde_json::from_str(&text(Form::Json)).unwrap();
+        assert_eq!((&json["level"], &json["dropped"]), (&"warn".into(), &7.into()));
+        assert!(text(Form::Journal).contains("\nKORE_DROPPED=7\n"));
+    }
+
     #[test]
     fn the_journal_gets_fields_and_the_id_in_the_message_too() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let server = UnixDatagram::bind(&path).unwrap();
-        let subscriber = tracing_subscriber::registry().with(filter("info")).with(journal(&path).unwrap());
+        let subscriber = tracing_subscriber::registry().with(filter("info")).with(gate(journal(&path).unwrap()));
         let mut buffer = [0; 4096];
         assert_eq!(server.recv(&mut buffer).unwrap(), 0, "the probe");
         tracing::subscriber::with_default(subscriber, || {

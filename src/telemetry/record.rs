@@ -41,11 +41,11 @@ pub(super) struct Record {
 pub(super) struct Gate {
     clock: SystemClock,
     form: Form,
-    write: Box<Write>,
+    write: Box<Sink>,
 }
 
 /// Takes a spelled record; what cannot be written is dropped there.
-type Write = dyn Fn(&[u8]) + Send + Sync;
+pub(super) type Sink = dyn Fn(&[u8]) + Send + Sync;
 
 impl Gate {
     pub(super) fn new(form: Form, write: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {

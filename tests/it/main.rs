@@ -22,6 +22,7 @@ mod kore_wire;
 mod layers;
 mod leaks;
 mod leases;
+mod logs;
 mod media_samples;
 mod memory;
 mod page;
