@@ -1,12 +1,13 @@
 //! `run`: the daemon.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use super::{Exit, output};
 use crate::app::App;
@@ -43,6 +44,10 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     let shows = arguments.until_empty && std::io::stderr().is_terminal();
     let bar = shows.then(|| tokio::spawn(draw(Arc::clone(&desk), has_ended.clone())));
     let ended = app.run().await;
+    if bar.is_some() {
+        // So that it is drawn last, below what was said.
+        crate::telemetry::flush();
+    }
     has_ended.cancel();
     if let Some(bar) = bar {
         let _ = bar.await;
@@ -53,14 +58,25 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     }
     let counts = desk.counts().await?;
     desk.close().await;
-    let not_done: i64 = counts.iter().filter(|count| count.0 != State::Done.as_str()).map(|count| count.1).sum();
-    if not_done == 0 {
-        return Ok(Exit::Done);
-    }
-    output::complain(&format!(
-        "{not_done} sessions are not done; `kore-archiver status` shows the newest that need a person"
-    ));
+    let Some(left) = left(&counts) else { return Ok(Exit::Done) };
+    output::end_with(Level::WARN, &left);
     Ok(Exit::NeedsAPerson)
+}
+
+/// What is not done, by state: `not done: 2 failed, 1 pending; …`. `None` if all is.
+fn left(counts: &[(String, i64, Option<String>)]) -> Option<String> {
+    let left: Vec<_> = counts.iter().filter(|(state, ..)| state != State::Done.as_str()).collect();
+    if left.is_empty() {
+        return None;
+    }
+    let states: Vec<_> = left.iter().map(|(state, count, _)| format!("{count} {}", output::plain(state))).collect();
+    let is_listed = |state: &str| [State::Suspect, State::Failed].iter().any(|listed| listed.as_str() == state);
+    let list = if left.iter().any(|(state, ..)| is_listed(state)) {
+        "`kore-archiver status` lists the newest that failed or are suspect, "
+    } else {
+        ""
+    };
+    Some(format!("not done: {}; {list}`kore-archiver show ID` tells of each", states.join(", ")))
 }
 
 /// A bar over all rows of the queue, on a terminal; it stays there as it was at the end.
@@ -80,11 +96,34 @@ async fn draw(desk: Arc<Desk>, has_ended: CancellationToken) {
             bar.set_message(format!("{settled}/{all} sessions, {not_done} not archived"));
         }
         if is_last {
-            return bar.abandon();
+            bar.abandon();
+            // It has left the cursor in its own line, where the next line of the log would take its place.
+            let _ = writeln!(std::io::stderr());
+            return;
         }
         tokio::select! {
             () = clock.sleep(LOOK) => {}
             () = has_ended.cancelled() => is_last = true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_counted_by_state_and_the_list_of_status_named_where_it_has_some() {
+        let left = |counts: &[(&str, i64)]| {
+            let counts: Vec<_> = counts.iter().map(|(state, count)| ((*state).to_owned(), *count, None)).collect();
+            left(&counts)
+        };
+        assert_eq!(left(&[("done", 3)]), None);
+        assert_eq!(left(&[]), None);
+        assert_eq!(
+            left(&[("done", 3), ("pending", 1), ("unavailable", 2)]).unwrap(),
+            "not done: 1 pending, 2 unavailable; `kore-archiver show ID` tells of each"
+        );
+        assert!(left(&[("failed", 1)]).unwrap().contains("1 failed; `kore-archiver status` lists"));
     }
 }

@@ -203,7 +203,7 @@ async fn rows_are_sent_back_by_id_by_state_and_by_reason() {
     let ended = world.run(&["run", "--until-empty"]);
     assert_eq!(ended.status.code(), Some(3), "{}", err(&ended));
     assert_eq!(out(&ended), "");
-    assert!(err(&ended).contains("2 sessions are not done"), "{}", err(&ended));
+    assert!(err(&ended).contains("not done: 2 failed; `kore-archiver status`"), "{}", err(&ended));
 
     let back = |arguments: &[&str]| out(&world.run(arguments));
     assert_eq!(back(&["retry", "--state", "failed", "--reason", "not_found"]), "1 back to pending\n");
