@@ -62,16 +62,63 @@ impl Tally {
                 "drift": self.listed, "not_listed": self.drifted - self.listed.len() as u64,
             }));
         }
+        output::print(&format!("{}\n", self.sentence(is_finished)))
+    }
+
+    fn sentence(&self, is_finished: bool) -> String {
         let so_far = if is_finished { "" } else { "broken off: " };
-        let mut text = format!("{so_far}{} sessions with {} recordings compared; ", self.sessions, self.objects);
-        let _ = match self.drifted {
-            0 if !is_finished => write!(text, "the bucket holds all of these"),
-            0 => write!(text, "the bucket holds all of it"),
-            drifted => write!(text, "{drifted} drifted, {} put back to pending", self.repaired),
-        };
-        if self.elsewhere > 0 {
-            let _ = write!(text, "; {} recordings are in another bucket and were not looked at", self.elsewhere);
+        if self.sessions == 0 {
+            return format!("{so_far}no session was compared");
         }
-        output::print(&format!("{text}\n"))
+        let (sessions, recordings) = (counted(self.sessions, "session"), counted(self.objects, "recording"));
+        let mut text = format!("{so_far}{sessions} with {recordings} compared");
+        let _ = match self.drifted {
+            // Nothing was asked of the bucket.
+            0 if self.objects == 0 => Ok(()),
+            0 if !is_finished => write!(text, "; the bucket holds all of these"),
+            0 => write!(text, "; the bucket holds all of it"),
+            drifted => write!(text, "; {drifted} drifted, {} put back to pending", self.repaired),
+        };
+        match self.elsewhere {
+            0 => {}
+            1 => text.push_str("; 1 recording is in another bucket and was not looked at"),
+            many => {
+                let _ = write!(text, "; {many} recordings are in another bucket and were not looked at");
+            }
+        }
+        text
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_at_the_end_is_true_of_none_of_one_and_of_many() {
+        let told = |is_finished, sessions, objects, elsewhere| {
+            Tally { sessions, objects, elsewhere, ..Tally::new(false) }.sentence(is_finished)
+        };
+        assert_eq!(told(false, 0, 0, 0), "broken off: no session was compared");
+        assert_eq!(told(true, 0, 0, 0), "no session was compared");
+        assert_eq!(
+            told(true, 1, 1, 1),
+            "1 session with 1 recording compared; the bucket holds all of it; \
+                                         1 recording is in another bucket and was not looked at"
+        );
+        assert_eq!(
+            told(false, 2, 3, 0),
+            "broken off: 2 sessions with 3 recordings compared; the bucket holds all of these"
+        );
+        let drifted = Tally { drifted: 2, repaired: 1, sessions: 5, objects: 9, ..Tally::new(false) };
+        assert!(drifted.sentence(true).ends_with("9 recordings compared; 2 drifted, 1 put back to pending"));
+        // All of them are elsewhere: the bucket was not asked, and holds none of it.
+        assert!(
+            told(true, 1, 0, 2).contains("1 session with 0 recordings compared; 2 recordings are in another bucket")
+        );
     }
 }
