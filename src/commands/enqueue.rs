@@ -51,7 +51,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
     let order = order(arguments, settings)?;
     let ids = ids(arguments)?;
-    let desk = Desk::open_or_create(&settings.queue.path).await?;
+    let desk = Desk::open_or_create(&settings.queue.path).await?.patient().await?;
     let new = desk.enqueue(&ids, &order).await?;
     let known = ids.len() as u64 - new;
     if arguments.json {

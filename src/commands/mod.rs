@@ -167,5 +167,5 @@ async fn interruption() {
 
 /// Opens the queue that the settings name.
 async fn desk(settings: &Settings) -> Result<crate::queue::Desk, QueueError> {
-    crate::queue::Desk::open(&settings.queue.path).await
+    crate::queue::Desk::open(&settings.queue.path).await?.patient().await
 }

@@ -4,6 +4,7 @@
 //! beside a running daemon. The daemon's own pages and metrics read through one of these as well.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
@@ -59,6 +60,9 @@ pub enum Selection {
     State(State),
 }
 
+/// What the README recommends to programs that insert.
+const A_PERSONS_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A row as an object whose keys are the columns.
 pub type Record = Map<String, Value>;
 
@@ -85,6 +89,19 @@ impl Desk {
         create_folder(path)?;
         create_if_missing(path).await?;
         Self::open(path).await
+    }
+
+    /// The same for a person's command, which waits for another program's write as long as others are told to wait.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn patient(self) -> Result<Self, QueueError> {
+        let pragma = format!("PRAGMA busy_timeout = {}", A_PERSONS_PATIENCE.as_millis());
+        let mut connection = self.connection().await?;
+        let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragma)).execute(&mut *connection).await;
+        drop(connection);
+        self.usable(set).await?;
+        Ok(self)
     }
 
     /// Inserts what is not there yet, in one transaction; says how many were new.

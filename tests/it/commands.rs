@@ -122,6 +122,28 @@ async fn ids_are_enqueued_from_arguments_files_and_pipes_all_or_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn commands_wait_for_a_program_that_writes_longer_than_the_daemon_would() {
+    let world = World::new().await;
+    world.create_queue();
+    world.insert(&[&id(1)]).await;
+    world.execute("UPDATE sessions SET state = 'failed', reason = 'not_found'").await.unwrap();
+    let mut other = world.sql().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let (new, old) = (id(2), id(1));
+    // Each writes the settings anew: both are made before one of them reads.
+    let commands = [["enqueue", &new], ["retry", &old]].map(|command| world.command(&command));
+    let mut children = commands
+        .map(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts"));
+    #[expect(clippy::disallowed_methods, reason = "how long another process waits is on the machine's clock")]
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    assert!(children.iter_mut().all(|child| child.try_wait().unwrap().is_none()), "they wait");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    let [enqueued, sent_back] = children.map(|child| child.wait_with_output().unwrap());
+    assert_eq!((err(&enqueued), out(&enqueued).as_str()), (String::new(), "1 new, 0 already known\n"));
+    assert_eq!((err(&sent_back), out(&sent_back).as_str()), (String::new(), "1 back to pending\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn documents_have_the_columns_of_the_contract_as_keys() {
     let world = World::new().await;
     world.kore.session(&id(1), ready(1));
