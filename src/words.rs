@@ -1,10 +1,10 @@
 //! Strangers' words made fit for a log, a table and a terminal: bounded, escaped, and free of what grants access.
 //!
 //! What Kore, file hosts and the store say is kept, because it helps; but an error may repeat the URL that was asked for,
-//! the token, or the secret. Two nets catch that. [`Known`] are the very values that were sent or signed with, and are
+//! the token, or the secret. Two nets catch that. `Known` are the very values that were sent or signed with, and are
 //! replaced wherever they stand. What merely looks like a key is hidden too: a URL loses its query and user, and a word
 //! that holds a token or a signature goes as a whole. Control and invisible characters are escaped. Every message of the
-//! edges passes [`message`] or [`plain`] on its way out.
+//! edges passes `message` or `plain` on its way out.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
