@@ -162,8 +162,8 @@ async fn while_somebody_holds_the_write_lock_polling_and_copying_go_on_and_nothi
     // The table of pauses cannot be written; the people who look need to know all the same.
     let queue_is_paused = || {
         let status: Value = serde_json::from_slice(&world.run(&["status", "--json"]).stdout).unwrap();
-        let pauses = status["pauses"].as_array().unwrap().clone();
-        pauses.iter().any(|pause| pause["what"] == "queue" && pause["reason"] == "locked")
+        let told = status["pauses"].as_array().unwrap().clone();
+        told.iter().any(|pause| pause["what"] == "queue" && pause["reason"] == "locked")
     };
     assert!(queue_is_paused());
     lock.rollback().await.unwrap();
