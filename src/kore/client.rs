@@ -19,7 +19,7 @@ use url::Url;
 
 use super::budget::Budget;
 use super::download::Files;
-use super::faults::describe;
+use super::faults::{describe, describe_without_url};
 use super::headers;
 use super::reply::Reply;
 use super::token::Tokens;
@@ -68,10 +68,11 @@ impl KoreClient {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
         let endpoint = endpoint(bot).map_err(|what| format!("bots.{name}.host {what}"))?;
-        let no_tls = |error| format!("bots.{name}: cannot set up an HTTP client: {}", describe(error));
+        let no_client = |what| format!("bots.{name}: cannot set up an HTTP client: {what}");
         let hosts = MediaHosts::new(bot.media_hosts.clone(), bot.allow_insecure_http);
-        let files = Files::new(hosts, poll_timeout, transfer, Arc::clone(&clock)).map_err(no_tls)?;
-        let http = bare_client().build().map_err(no_tls)?;
+        let files = Files::new(hosts, poll_timeout, transfer, Arc::clone(&clock));
+        let files = files.map_err(|error| no_client(describe(&error)))?;
+        let http = bare_client().build().map_err(|error| no_client(describe_without_url(error)))?;
         let tokens = Tokens::new(bot.client_id.clone(), bot.client_secret.clone());
         let is_refused = AtomicBool::new(false);
         Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock, is_refused })
@@ -99,7 +100,7 @@ impl KoreClient {
     }
 
     async fn exchange(&self, request: reqwest::RequestBuilder, known: Known) -> Result<Reply, PollError> {
-        let failed = |error| unreachable(&format!("Kore was not reached: {}", describe(error)));
+        let failed = |error| unreachable(&format!("Kore was not reached: {}", describe_without_url(error)));
         let mut response = request.send().await.map_err(failed)?;
         let code = response.status().as_u16();
         let now = self.clock.now();

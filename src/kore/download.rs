@@ -3,18 +3,18 @@
 //! [`Files::open`] asks the file host and judges the head: only a plain 200 without Content-Encoding and of one length
 //! is a file. The body then goes through [`super::resume`], which continues it where it breaks off. What HTTP cannot
 //! tell is said, not guessed: `end_is_marked` is false where the end of the connection is the end of the file, and
-//! then the container must prove itself whole (FAULTS D3). Bytes beyond Content-Length are not seen: hyper stops at the
-//! promised length and closes the connection; the length that was promised is the file.
+//! then the container must prove itself whole (FAULTS D3). What comes beyond the promised length is
+//! seen by [`super::line`], and then there is no file.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Response;
-use reqwest::header::{
+use hyper::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, TRANSFER_ENCODING,
 };
 
 use super::client::text_of;
+use super::line::Response;
 use super::resume::{Body, ShortEnds};
 use super::route::{Route, by_code, refused};
 use crate::clock::Clock;
@@ -38,7 +38,7 @@ impl Files {
         header_deadline: Duration,
         limits: &TransferSettings,
         clock: Arc<dyn Clock>,
-    ) -> reqwest::Result<Self> {
+    ) -> Result<Self, rustls::Error> {
         let route = Arc::new(Route::new(hosts, header_deadline, Arc::clone(&clock))?);
         Ok(Self { route, limits: *limits, clock, short_ends: Arc::default() })
     }

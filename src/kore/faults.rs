@@ -1,11 +1,13 @@
-//! What went wrong inside `reqwest`, told without the URL.
+//! What went wrong inside the HTTP libraries, told without the URL.
 //!
-//! `reqwest::Error` prints the whole URL, signature included, in `Display` and in `Debug`: nothing outside this module
-//! formats one. What the caller needs to tell apart is in [`Fault`]; the words for people are in [`describe`].
+//! `reqwest::Error` prints the whole URL in `Display` and in `Debug`: nothing outside this module formats one. Below it,
+//! where files are fetched, errors know at most host and port. What the caller needs to tell apart is in [`Fault`]; the
+//! words for people are in [`describe`].
 
 use std::error::Error;
 use std::io;
 
+use super::line::Surplus;
 use super::resolver::NotPublic;
 use crate::words::plain;
 
@@ -23,18 +25,23 @@ pub(crate) enum Fault {
     NotHttp,
     /// The connection was closed in good order before the promised end.
     EndedShort,
+    /// More came than was promised.
+    Surplus,
     /// Reset, refused, timed out, TLS, DNS.
     Broken,
 }
 
 /// Sorts an error by what lies at its bottom.
-pub(crate) fn fault(error: &reqwest::Error) -> Fault {
-    causes(error).find_map(known).unwrap_or(Fault::Broken)
+pub(crate) fn fault(error: &(dyn Error + 'static)) -> Fault {
+    chain(error).find_map(known).unwrap_or(Fault::Broken)
 }
 
 fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {
     if cause.is::<NotPublic>() {
         return Some(Fault::NotPublic);
+    }
+    if cause.is::<Surplus>() {
+        return Some(Fault::Surplus);
     }
     if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
         return match hyper {
@@ -50,10 +57,9 @@ fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {
 }
 
 /// What happened, in the words of the libraries, outermost first, each once.
-pub(crate) fn describe(error: reqwest::Error) -> String {
-    let error = error.without_url();
+pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     let mut told: Vec<String> = Vec::new();
-    for words in std::iter::once(error.to_string()).chain(causes(&error).map(ToString::to_string)) {
+    for words in chain(error).map(ToString::to_string) {
         if !told.iter().any(|earlier| earlier.contains(&words)) {
             told.push(words);
         }
@@ -61,6 +67,12 @@ pub(crate) fn describe(error: reqwest::Error) -> String {
     plain(&told.join(": "), LONGEST_DESCRIPTION)
 }
 
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (**cause).source())
+/// The same of an error that holds a URL, which may name a session.
+pub(crate) fn describe_without_url(error: reqwest::Error) -> String {
+    describe(&error.without_url())
+}
+
+/// An error and what lies under it.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |cause: &&'a (dyn Error + 'static)| (**cause).source())
 }

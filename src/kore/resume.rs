@@ -11,7 +11,8 @@
 //! Who is to blame: a broken or silent connection is the network's, each time. A clean end short of the promise may be a
 //! host that was restarted, so it is the network's too, until the same file ends short [`ENOUGH_SHORT_ENDS`] times in a
 //! row: then the host's length is wrong, and the error is [`FetchError::Refused`], which is charged to the row.
-//! The count lives in memory only; a restart begins it anew.
+//! The count lives in memory only; a restart begins it anew. More than was promised is the host's own at once. So that
+//! nobody takes a body for complete before that is known, its last bytes are given out only after its end was seen.
 
 use std::collections::VecDeque;
 use std::iter::Take;
@@ -20,13 +21,13 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
-use reqwest::Response;
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
+use hyper::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
 use tokio_retry::strategy::ExponentialBackoff;
 
 use super::client::text_of;
 use super::download::{Files, Promise, Validator, too_large};
 use super::faults::{Fault, describe, fault};
+use super::line::Response;
 use super::pace::Pace;
 use super::route::{by_code, refused, unreachable};
 use crate::receipt::Sha256;
@@ -48,8 +49,10 @@ pub(crate) struct Body {
     response: Option<Response>,
     promise: Promise,
     pace: Pace,
-    /// Bytes given out.
+    /// Bytes given out, the last ones included.
     given: u64,
+    /// The bytes that fill the promised length, until the end behind them was seen.
+    last: Option<Bytes>,
     /// Bytes of the present answer that were given out before.
     skip: u64,
     tries: Take<ExponentialBackoff>,
@@ -60,6 +63,8 @@ pub(crate) struct Body {
 /// Why an answer stopped before the end.
 enum Cut {
     EndedShort,
+    /// It did not stop where it should.
+    Surplus,
     Stalled,
     Broken(String),
 }
@@ -68,6 +73,7 @@ impl Cut {
     fn words(&self) -> String {
         match self {
             Self::EndedShort => "the host ended it in good order".to_owned(),
+            Self::Surplus => "the host sent more".to_owned(),
             Self::Stalled => "it came slower than transfer.min_throughput".to_owned(),
             Self::Broken(words) => words.clone(),
         }
@@ -83,7 +89,7 @@ impl Body {
     pub(crate) fn new(files: Files, url: SignedUrl, response: Response, promise: Promise) -> Self {
         let pace = Pace::new(files.limits.min_throughput, files.limits.stall_window);
         let response = Some(response);
-        Self { files, url, response, promise, pace, given: 0, skip: 0, tries: tries(), tries_from: 0 }
+        Self { files, url, response, promise, pace, given: 0, last: None, skip: 0, tries: tries(), tries_from: 0 }
     }
 
     pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, FetchError>> + Send {
@@ -96,14 +102,19 @@ impl Body {
             match self.read().await {
                 Ok(Some(bytes)) => {
                     let bytes = self.take_in(bytes)?;
-                    if !bytes.is_empty() {
+                    if self.promise.length == Some(self.given) && !bytes.is_empty() {
+                        self.last = Some(bytes);
+                    } else if !bytes.is_empty() {
                         return Ok(Some(bytes));
                     }
                 }
+                Err(Cut::Surplus) => return Err(self.longer()),
                 Ok(None) if self.is_whole() => {
                     self.files.short_ends.forget(&self.url.path_digest());
-                    return Ok(None);
+                    return Ok(self.last.take());
                 }
+                // All that was promised is here, whatever became of the connection.
+                Err(_) if self.last.is_some() => self.response = None,
                 Ok(None) => self.go_on(Cut::EndedShort).await?,
                 Err(cut) => self.go_on(cut).await?,
             }
@@ -131,8 +142,15 @@ impl Body {
             let stalled = self.pace.is_stalled_after(waited, came);
             match chunk {
                 Some(Ok(bytes)) => return if stalled && bytes.is_some() { Err(Cut::Stalled) } else { Ok(bytes) },
-                Some(Err(error)) if fault(&error) == Fault::EndedShort => return Err(Cut::EndedShort),
-                Some(Err(error)) => return Err(Cut::Broken(describe(error))),
+                Some(Err(error)) => {
+                    return Err(match fault(&*error) {
+                        Fault::EndedShort => Cut::EndedShort,
+                        Fault::Surplus => Cut::Surplus,
+                        Fault::NotPublic | Fault::BeyondCounting | Fault::NotHttp | Fault::Broken => {
+                            Cut::Broken(describe(&*error))
+                        }
+                    });
+                }
                 None if stalled => return Err(Cut::Stalled),
                 None => {}
             }
@@ -149,8 +167,8 @@ impl Body {
         if self.given > most {
             return Err(too_large(None, most));
         }
-        if let Some(length) = self.promise.length.filter(|length| self.given > *length) {
-            return Err(refused(&format!("{} is longer than the {length} bytes that were promised", self.url)));
+        if self.promise.length.is_some_and(|length| self.given > length) {
+            return Err(self.longer());
         }
         if self.given - self.tries_from >= PROGRESS {
             (self.tries, self.tries_from) = (tries(), self.given);
@@ -225,9 +243,15 @@ impl Body {
         let text = format!("cut after {given}{of} bytes ({words}; {why}), it starts again: {url}");
         let charged = match cut {
             Cut::EndedShort => self.files.short_ends.count(self.url.path_digest()) >= ENOUGH_SHORT_ENDS,
+            Cut::Surplus => true,
             Cut::Stalled | Cut::Broken(_) => false,
         };
         if charged { refused(&text) } else { unreachable(&text) }
+    }
+
+    fn longer(&self) -> FetchError {
+        let length = self.promise.length.map(|length| format!(" of {length} bytes")).unwrap_or_default();
+        refused(&format!("the host sent more than the length{length} that it promised: {}", self.url))
     }
 }
 

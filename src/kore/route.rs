@@ -2,20 +2,19 @@
 //!
 //! A signed URL is its own authority (KORE.md, inferred), so nothing of ours goes with it: no `auth`, no Referer, no
 //! cookies, no proxy. Up to three redirects are followed, each judged like the first URL: never off `media_hosts`, never
-//! to plain http unless that is allowed. Two clients stand ready, for the two [`Reach`]es; they share no connections,
-//! so a name that must be public never travels over one that was opened to a private address.
+//! to plain http unless that is allowed. Each request has a connection of its own, to where its [`Reach`] goes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Response};
+use hyper::header::{HeaderMap, LOCATION};
 use url::Url;
 
-use super::client::{bare_client, text_of};
+use super::client::text_of;
 use super::faults::{Fault, describe, fault};
 use super::headers;
-use super::resolver::PublicOnly;
+use super::line::{BoxError, Dialer, Response};
+use super::resolver::Resolver;
 use crate::clock::Clock;
 use crate::hosts::{MediaHosts, Reach, shown_host};
 use crate::source::{FetchError, SignedUrl};
@@ -23,14 +22,12 @@ use crate::words::message;
 
 /// CONTRACT section 7.
 const MOST_REDIRECTS: usize = 3;
-/// Above the usual 100, so that what is "too large" to be read is a length, not a chatty proxy.
-const MOST_HEADERS: usize = 1024;
 
 /// How files are reached, for one bot.
 #[derive(Debug)]
 pub(crate) struct Route {
-    public: Client,
-    any: Client,
+    public: Dialer,
+    any: Dialer,
     hosts: MediaHosts,
     /// For one request up to its headers.
     deadline: Duration,
@@ -38,10 +35,10 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    pub(crate) fn new(hosts: MediaHosts, deadline: Duration, clock: Arc<dyn Clock>) -> reqwest::Result<Self> {
-        let client = || bare_client().http1_max_headers(MOST_HEADERS);
-        let public = client().dns_resolver(Arc::new(PublicOnly)).build()?;
-        Ok(Self { public, any: client().build()?, hosts, deadline, clock })
+    pub(crate) fn new(hosts: MediaHosts, deadline: Duration, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
+        let dialer = |reach| Dialer::new(Resolver(reach), Arc::clone(&clock));
+        let (public, any) = (dialer(Reach::Public)?, dialer(Reach::Any)?);
+        Ok(Self { public, any, hosts, deadline, clock })
     }
 
     /// The answer at the end of the redirects; its code may be any but theirs.
@@ -63,14 +60,12 @@ impl Route {
 
     async fn get_once(&self, url: &Url, extra: &HeaderMap) -> Result<Response, FetchError> {
         let reach = self.hosts.allows(url).map_err(|refusal| host_refused(&refusal.to_string()))?;
-        let client = match reach {
+        let dialer = match reach {
             Reach::Public => &self.public,
             Reach::Any => &self.any,
         };
-        let identity = HeaderValue::from_static("identity");
-        let request = client.get(url.clone()).header(ACCEPT_ENCODING, identity).headers(extra.clone());
         tokio::select! {
-            response = request.send() => response.map_err(|error| not_reached(url, error)),
+            response = dialer.get(url, extra) => response.map_err(|error| not_reached(url, &error)),
             () = self.clock.sleep(self.deadline) => {
                 let wait = self.deadline;
                 Err(unreachable(&format!("the file host {} sent no headers within {wait:?}", shown_host(url))))
@@ -79,9 +74,9 @@ impl Route {
     }
 }
 
-fn not_reached(url: &Url, error: reqwest::Error) -> FetchError {
+fn not_reached(url: &Url, error: &BoxError) -> FetchError {
     let host = shown_host(url);
-    match fault(&error) {
+    match fault(&**error) {
         Fault::NotPublic => host_refused(&format!(
             "the file host {host} resolves to no public address; if it is meant to be private, give its full name in \
              `media_hosts`"
@@ -89,9 +84,9 @@ fn not_reached(url: &Url, error: reqwest::Error) -> FetchError {
         Fault::BeyondCounting => FetchError::TooLarge {
             message: message(&format!("the file host {host} announces a length beyond all bounds")),
         },
-        Fault::NotHttp => refused(&format!("the file host {host} does not speak HTTP: {}", describe(error))),
-        Fault::EndedShort | Fault::Broken => {
-            unreachable(&format!("the file host {host} was not reached: {}", describe(error)))
+        Fault::NotHttp => refused(&format!("the file host {host} does not speak HTTP: {}", describe(&**error))),
+        Fault::EndedShort | Fault::Surplus | Fault::Broken => {
+            unreachable(&format!("the file host {host} was not reached: {}", describe(&**error)))
         }
     }
 }
@@ -138,18 +133,20 @@ fn host_refused(text: &str) -> FetchError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
     use crate::kore::testing::{Server, send};
 
     #[tokio::test]
     async fn a_name_that_must_be_public_is_not_connected_to_inside() {
         let server = Server::start(|_, _| vec![send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]).await;
-        let client = bare_client().dns_resolver(Arc::new(PublicOnly)).build().unwrap();
+        let dialer = |reach| Dialer::new(Resolver(reach), Arc::new(SystemClock::new())).unwrap();
         let url: Url = format!("http://localhost:{}/?s=CANARY", server.address.port()).parse().unwrap();
-        let refusal = not_reached(&url, client.get(url.clone()).send().await.unwrap_err());
+        let error = dialer(Reach::Public).get(&url, &HeaderMap::new()).await.err().unwrap();
+        let refusal = not_reached(&url, &error);
         assert!(matches!(&refusal, FetchError::HostRefused { message } if message.contains("no public address")));
         assert!(!format!("{refusal:?}").contains("CANARY"));
         assert!(server.requests().is_empty());
         // It is the resolver that kept it out.
-        assert!(bare_client().build().unwrap().get(url).send().await.is_ok());
+        assert!(dialer(Reach::Any).get(&url, &HeaderMap::new()).await.is_ok());
     }
 }

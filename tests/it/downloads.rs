@@ -1,6 +1,7 @@
 //! Sources that break off, stall, run out or send something else, while parts are on their way to the bucket.
 
-use crate::support::kore::{Answer, Cut, Framing, Quirk, Ranges, SourceFile, Target, Timeline};
+use crate::support::kore::{Answer, Body, Cut, Framing, Quirk, Ranges, SourceFile, Target, Timeline};
+use crate::support::media;
 use crate::support::s3::Op;
 use crate::support::scene::{PART, key, recording};
 use crate::support::world::{World, id, until};
@@ -162,6 +163,38 @@ async fn what_is_no_file_is_charged_to_its_row_and_the_file_is_archived_when_it_
         world.assert_holds(&key(&id(number), "a.wav"), file);
         assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("2"), "{number}");
     }
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_longer_than_it_said_is_charged_to_its_row_until_it_says_the_truth() {
+    let world = World::in_parts().await;
+    let second = Duration::from_secs(1);
+    // Their containers tell no length: cut between two frames, each would be a whole recording.
+    let zero = media::wav(media::WavShape::SizesZero, &media::speech(1, second));
+    let without_a_count = media::mp3::mp3(second).bytes.split_off(144);
+    let bodies: [(&str, Body, i64); 4] = [
+        ("a.amr", media::telephony::amr(second).bytes.into(), 30 * 32),
+        ("b.mp3", without_a_count.into(), 10 * 144),
+        ("c.wav", zero.into(), 4000),
+        ("d.wav", recording(4, LENGTH), 80_000),
+    ];
+    let mut files = Vec::new();
+    for ((name, body, surplus), number) in bodies.into_iter().zip(0..) {
+        let file = SourceFile::new(name, body).next(2, Quirk::Framed(Framing::LengthOff(-surplus)));
+        world.ready(&id(number), [file.clone()]).await;
+        files.push(file);
+    }
+    let daemon = world.daemon().await;
+    for (file, number) in files.iter().zip(0..) {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived", "{}", file.name());
+        world.assert_holds(&key(&id(number), file.name()), file);
+        assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("2"), "{}", file.name());
+        assert_eq!(file.requests(), 3, "{}", file.name());
+    }
+    assert_eq!(world.s3.keys().len(), 2 * files.len());
+    world.until_logged("sent more than").await;
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);
 }

@@ -1,6 +1,6 @@
 //! https to Kore, to its file hosts and to the bucket: certificates are verified.
 
-use crate::support::kore::SourceFile;
+use crate::support::kore::{Framing, Quirk, SourceFile};
 use crate::support::scene::{key, recording};
 use crate::support::world::{World, id, until};
 
@@ -10,10 +10,17 @@ const CERTIFICATES: &str = "SSL_CERT_FILE";
 async fn a_session_is_archived_over_tls_by_an_authority_that_the_system_trusts() {
     let (world, known) = World::over_tls().await;
     let file = SourceFile::new("a.wav", recording(1, 300_000));
-    world.ready(&id(1), [file.clone()]).await;
+    // What comes beyond a body is seen under TLS as well.
+    let longer = SourceFile::new("b.wav", recording(2, 300_000)).next(1, Quirk::Framed(Framing::LengthOff(-1000)));
+    for (number, file) in [(1, &file), (2, &longer)] {
+        world.ready(&id(number), [file.clone()]).await;
+    }
     let daemon = world.daemon_with(&[(CERTIFICATES, known)]).await;
-    assert_eq!(world.end_of(&id(1)).await, "done/archived");
-    world.assert_holds(&key(&id(1), "a.wav"), &file);
+    for (number, file, failures) in [(1, &file, "0"), (2, &longer, "1")] {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived");
+        world.assert_holds(&key(&id(number), file.name()), file);
+        assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some(failures), "{}", file.name());
+    }
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);
 }

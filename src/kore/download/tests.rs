@@ -1,5 +1,7 @@
 //! The first answer, redirects and hosts, on real sockets; what happens to a body that breaks off is in `resume`.
 
+use futures_util::TryStreamExt;
+
 use super::*;
 use crate::kore::testing::{Act, Server, all_of, canary, fetch, limits, send};
 use crate::source::Vendor;
@@ -14,6 +16,8 @@ async fn the_query_is_sent_byte_for_byte_and_nothing_of_ours_goes_along() {
     assert!(request.contains("?e=4102444800&n=1&s=InpqM$W%24==,(a) HTTP/1.1"), "{request}");
     let request = request.to_ascii_lowercase();
     assert!(request.contains("accept-encoding: identity"), "{request}");
+    assert!(request.contains(&format!("host: {}\r\n", server.address)), "{request}");
+    assert!(request.contains("connection: close\r\n") && request.contains("user-agent: kore-archiver/"), "{request}");
     assert!(!request.contains("auth:") && !request.contains("referer") && !request.contains("cookie"), "{request}");
 }
 
@@ -26,6 +30,44 @@ async fn chunks_without_an_end_are_a_cut_and_a_closed_connection_is_an_unmarked_
     let client = server.client(canary(), limits());
     let download = client.open(&server.file("/f")).await.unwrap();
     assert_eq!((download.length, download.end_is_marked), (None, false));
+}
+
+/// How many bytes of a file came before its end or error.
+async fn given(body: &'static str, stays: bool) -> (usize, Result<(), FetchError>) {
+    let acts = move || [Some(send(format!("HTTP/1.1 200 OK\r\n{body}"))), stays.then_some(Act::Hang)];
+    let server = Server::start(move |_, _| acts().into_iter().flatten().collect()).await;
+    let mut download = server.client(canary(), limits()).open(&server.file("/f?s=CANARY")).await.unwrap();
+    let mut given = 0;
+    loop {
+        match download.body.try_next().await {
+            Ok(Some(bytes)) => given += bytes.len(),
+            Ok(None) => return (given, Ok(())),
+            Err(error) => return (given, Err(error)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_longer_than_promised_is_refused_before_its_last_byte_is_given_out() {
+    for stays in [false, true] {
+        for surplus in [
+            "Content-Length: 4\r\n\r\n01234",
+            "Content-Length: 4\r\nConnection: close\r\n\r\n01234",
+            "Content-Length: 4\r\nConnection: keep-alive\r\n\r\n01234",
+            "Content-Length: 4\r\n\r\n0123HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n4",
+            "Content-Length: 0\r\n\r\n0",
+        ] {
+            let (given, end) = given(surplus, stays).await;
+            let words = end.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            assert!(matches!(end, Err(FetchError::Refused { .. })), "{surplus}: {end:?}");
+            assert!(given == 0 && words.contains("sent more") && !words.contains("CANARY"), "{given}: {words}");
+        }
+        let (_, chunked) = given("Transfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n0\r\n\r\n4", stays).await;
+        assert!(matches!(chunked, Err(FetchError::Refused { .. })), "{chunked:?}");
+        for whole in ["Content-Length: 4\r\n\r\n0123", "Transfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n0\r\n\r\n"] {
+            assert!(matches!(given(whole, stays).await, (4, Ok(()))), "{whole}");
+        }
+    }
 }
 
 #[tokio::test]

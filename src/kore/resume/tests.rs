@@ -79,6 +79,19 @@ async fn an_answer_that_is_not_provably_the_rest_is_never_mixed_in() {
 }
 
 #[tokio::test]
+async fn a_rest_that_goes_on_too_long_is_charged_to_the_row() {
+    let chunked = "HTTP/1.1 206 P\r\nTransfer-Encoding: chunked\r\nContent-Range: bytes 4-9/10\r\nETag: \"a\"\r\n\r\n";
+    for then in [format!("{REST}a"), format!("{chunked}6\r\n456789\r\n1\r\na\r\n0\r\n\r\n")] {
+        let then: &'static str = then.leak();
+        let result = cut_then(None, then).await;
+        assert!(matches!(result, Err(FetchError::Refused { .. })), "{then}: {result:?}");
+    }
+    // Whatever becomes of its end, a rest that came whole is whole.
+    let endless = format!("{chunked}6\r\n456789\r\n").leak();
+    assert_eq!(cut_then(None, endless).await.unwrap(), b"0123456789");
+}
+
+#[tokio::test]
 async fn what_the_host_says_while_it_is_asked_to_go_on_counts() {
     for code in [401, 403, 404, 410] {
         let expired = fetch(move |request, _| match request {

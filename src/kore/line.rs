@@ -1,0 +1,268 @@
+//! One GET over a connection of its own, and what the host sends beyond its answer.
+//!
+//! A client with a pool reads as far as `Content-Length` says and forgets the rest. Of a recording without a length of
+//! its own that would archive the first part as the whole (FAULTS D4), so each file has a connection that nothing else
+//! is asked on: the request says `Connection: close`, and behind the last byte of the answer there must be nothing.
+//! Names are resolved, connections raced and certificates verified by the same crates and roots as for the API.
+//!
+//! What is seen of a surplus: all that came with the end of the body, and what follows it until the host closes, which
+//! a host that honours `close` does at once. One that does not is waited for [`MOMENT`]; what it sends later than that
+//! is not seen. The same holds behind the last chunk of a body in chunks; where closing is the end, all is body.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Request, StatusCode};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tower_service::Service;
+use url::{Position, Url};
+
+use super::client::{CONNECT_TIMEOUT, USER_AGENT as OUR_NAME};
+use super::resolver::Resolver;
+use crate::clock::Clock;
+
+/// Above the usual 100, so that what is "too large" to be read is a length, not a chatty proxy.
+const MOST_HEADERS: usize = 1024;
+/// Routers forget a connection on which nothing moves, and the bucket may keep one waiting.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How long a host that sent everything may take to close: it costs each file so much where `close` is ignored.
+const MOMENT: Duration = Duration::from_millis(20);
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// Whatever a library says; `faults` sorts it.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Behind the end of the answer there was more.
+#[derive(Debug, thiserror::Error)]
+#[error("there is more behind its end")]
+pub(crate) struct Surplus;
+
+/// Opens connections to what a [`Resolver`] finds.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    connector: HttpsConnector<HttpConnector<Resolver>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Dialer {
+    pub(crate) fn new(resolver: Resolver, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_platform_verifier()?
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        Ok(Self { connector: HttpsConnector::from((tcp, tls)), clock })
+    }
+
+    /// What is there, as it is: nothing is followed, unpacked, repeated or passed on.
+    pub(crate) async fn get(&self, url: &Url, extra: &HeaderMap) -> Result<Response, BoxError> {
+        let request = request(url, extra)?;
+        let stream = tokio::select! {
+            stream = self.connect(url) => stream?,
+            () = self.clock.sleep(CONNECT_TIMEOUT) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time").into());
+            }
+        };
+        let (mut sender, mut connection) = http1::Builder::new().max_headers(MOST_HEADERS).handshake(stream).await?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // Its errors reach whoever waits for the head or the body; all that counts here is what is left over.
+            let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+            connection.into_parts()
+        });
+        // The sender goes with this call: the connection is over when the answer is.
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let (url, clock) = (url.clone(), Arc::clone(&self.clock));
+        Ok(Response { url, status: head.status, headers: head.headers, body, driver, after: None, clock })
+    }
+
+    async fn connect(&self, url: &Url) -> Result<Stream, BoxError> {
+        // Host and port alone: what is secret in a URL is in its query.
+        let address = url[..Position::AfterPort].parse()?;
+        let mut connector = self.connector.clone();
+        poll_fn(|cx| connector.poll_ready(cx)).await?;
+        connector.call(address).await
+    }
+}
+
+/// Path and query go out byte for byte as they are in the URL.
+fn request(url: &Url, extra: &HeaderMap) -> Result<Request<String>, BoxError> {
+    let mut request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
+        .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
+        .header(CONNECTION, HeaderValue::from_static("close"))
+        .header(USER_AGENT, HeaderValue::from_static(OUR_NAME))
+        .header(ACCEPT, HeaderValue::from_static("*/*"))
+        .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+        .body(String::new())?;
+    request.headers_mut().extend(extra.clone());
+    Ok(request)
+}
+
+/// An answer whose body is still to come. Dropped, it ends its connection.
+pub(crate) struct Response {
+    url: Url,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Incoming,
+    /// Carries the connection, until it yields what was left over.
+    driver: JoinSet<http1::Parts<Stream>>,
+    /// What was left over, until it is judged.
+    after: Option<http1::Parts<Stream>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Response {
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The next bytes of the body; `None` is its end, behind which there was nothing. May be given up and asked again.
+    ///
+    /// # Errors
+    /// [`Surplus`], or what the libraries say of a body that broke off.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, BoxError> {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await {
+            // Trailers say nothing that is asked for.
+            if let Ok(bytes) = frame?.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        if self.has_surplus().await { Err(Surplus.into()) } else { Ok(None) }
+    }
+
+    async fn has_surplus(&mut self) -> bool {
+        if let Some(parts) = self.driver.join_next().await {
+            self.after = parts.ok();
+        }
+        let Some(after) = self.after.as_mut() else { return false };
+        let surplus = !after.read_buf.is_empty() || {
+            let mut byte = [0];
+            let mut stream = TokioIo::new(&mut after.io);
+            tokio::select! {
+                biased;
+                read = stream.read(&mut byte) => matches!(read, Ok(1..)),
+                () = self.clock.sleep(MOMENT) => false,
+            }
+        };
+        self.after = None;
+        surplus
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::clock::{SystemClock, Timestamp};
+    use crate::hosts::Reach;
+    use crate::kore::faults::describe;
+    use crate::kore::testing::{Act, Server, send};
+
+    const WHOLE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n0123";
+
+    /// Never out of patience: what ends a wait is what the host does.
+    #[derive(Debug)]
+    struct Patient;
+
+    #[async_trait]
+    impl Clock for Patient {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_seconds(0)
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        async fn sleep(&self, _: Duration) {
+            std::future::pending().await
+        }
+    }
+
+    /// The body that a host makes of these acts, by this clock.
+    async fn body(acts: Vec<Act>, clock: Arc<dyn Clock>) -> Result<Vec<u8>, BoxError> {
+        let server = Server::start(move |_, _| acts.clone()).await;
+        let dialer = Dialer::new(Resolver(Reach::Any), clock).unwrap();
+        let mut response = dialer.get(server.file("/f").url(), &HeaderMap::new()).await?;
+        let mut body = Vec::new();
+        while let Some(bytes) = response.chunk().await? {
+            body.extend(bytes);
+        }
+        assert!(matches!(response.chunk().await, Ok(None)), "an end stays one");
+        Ok(body)
+    }
+
+    #[tokio::test]
+    async fn what_comes_until_the_host_closes_is_seen() {
+        let later = body(vec![send(WHOLE), Act::Drip], Arc::new(Patient)).await;
+        assert!(later.unwrap_err().is::<Surplus>());
+        let at_once = body(vec![send(WHOLE), send("4")], Arc::new(Patient)).await;
+        assert!(at_once.unwrap_err().is::<Surplus>());
+    }
+
+    #[tokio::test]
+    async fn a_host_that_closes_is_not_waited_for_and_one_that_stays_costs_a_moment() {
+        for end in [vec![], vec![Act::Reset]] {
+            let acts = [vec![send(WHOLE)], end].concat();
+            assert_eq!(body(acts, Arc::new(Patient)).await.unwrap(), b"0123");
+        }
+        assert_eq!(body(vec![send(WHOLE), Act::Hang], Arc::new(SystemClock::new())).await.unwrap(), b"0123");
+    }
+
+    #[tokio::test]
+    async fn a_file_host_whose_certificate_nobody_vouches_for_is_told_nothing() {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/f?s=CANARY", listener.local_addr().unwrap()).parse().unwrap();
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            TlsAcceptor::from(Arc::new(tls)).accept(stream).await.is_ok()
+        });
+        let dialer = Dialer::new(Resolver(Reach::Any), Arc::new(Patient)).unwrap();
+        let error = dialer.get(&url, &HeaderMap::new()).await.err().unwrap();
+        let words = describe(&*error);
+        assert!(words.contains("certificate") && !words.contains("CANARY"), "{words}");
+        assert!(!server.await.unwrap(), "no handshake, no request");
+    }
+}
