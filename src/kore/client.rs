@@ -36,7 +36,7 @@ const LONGEST_BODY: usize = 1024 * 1024;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Servers close idle connections after a minute or so; one that is used just then costs a poll.
 const IDLE_CONNECTION: Duration = Duration::from_secs(20);
-/// How both kinds of client introduce themselves.
+/// How the daemon introduces itself, to Kore and to file hosts.
 pub(crate) const USER_AGENT: &str = concat!("kore-archiver/", env!("CARGO_PKG_VERSION"));
 
 /// Kore, as one bot sees it.
@@ -147,8 +147,8 @@ impl Vendor for KoreClient {
     }
 }
 
-/// What both kinds of client have in common: nothing is added, followed, unpacked, repeated or passed on.
-pub(crate) fn bare_client() -> reqwest::ClientBuilder {
+/// Nothing is added, followed, unpacked, repeated or passed on.
+fn bare_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .http1_only()
