@@ -8,6 +8,9 @@
 //! What is seen of a surplus: all that came with the end of the body, and what follows it until the host closes, which
 //! a host that honours `close` does at once. One that does not is waited for [`MOMENT`]; what it sends later than that
 //! is not seen. The same holds behind the last chunk of a body in chunks; where closing is the end, all is body.
+//!
+//! The price, measured on loopback against kept connections: 0.07 ms of CPU a file, 0.23 ms over TLS, whose sessions are
+//! resumed, and the round trips of both. Kept ones would hand a late surplus to the next file as the head of its answer.
 
 use std::error::Error;
 use std::future::poll_fn;
