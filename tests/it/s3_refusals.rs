@@ -1,6 +1,7 @@
 //! The strict server refuses what S3 refuses. A fake that accepts everything proves nothing, so each refusal that other
 //! tests lean on is shown here, with a client that is not the adapter.
 
+mod lesser;
 mod parts;
 mod puts;
 mod requests;

@@ -1,7 +1,7 @@
 //! Stores that are not quite S3, and stores that lie.
 
 use super::*;
-use crate::support::s3::{Fault, Lie, Times};
+use crate::support::s3::{Asked, Fault, Lie, Times};
 use crate::support::world::Daemon;
 
 /// A small file and one in parts.
@@ -37,7 +37,7 @@ async fn a_store_that_refuses_crc64nvme_gets_crc32_and_one_that_refuses_both_is_
     for refused in [&[Algorithm::Crc64Nvme][..], &[Algorithm::Crc64Nvme, Algorithm::Crc32]] {
         let world = World::in_parts().await;
         let refused: &'static [Algorithm] = Box::leak(refused.into());
-        world.s3.fail_next(Op::Any, Times::Forever, Fault::RefuseChecksums(refused));
+        world.s3.fail_next(Op::Any, Times::Forever, Fault::Refuse(Asked::Checksums(refused), 400, "InvalidArgument"));
         archive(&world).await;
         assert_eq!(world.s3.objects()[&key(&id(1), "large.wav")].bytes, 2 * PART + 7);
     }

@@ -1,7 +1,7 @@
 //! Stores without CRC64NVME, without checksums, without conditions (FAULTS S6, S15).
 
 use super::*;
-use crate::support::s3::{Algorithm, Fault, Lie, Op, Times};
+use crate::support::s3::{Algorithm, Asked, Fault, Lie, Op, Times};
 
 const CRC64NVME: &[Algorithm] = &[Algorithm::Crc64Nvme];
 const BOTH: &[Algorithm] = &[Algorithm::Crc64Nvme, Algorithm::Crc32];
@@ -22,7 +22,7 @@ async fn stored_with(s3: &FakeS3, store: &S3Store) -> [Vec<Algorithm>; 2] {
 #[tokio::test]
 async fn a_store_without_crc64nvme_is_given_crc32_from_then_on() {
     let (s3, store) = fixture().await;
-    s3.fail_next(Op::Any, Times::Forever, Fault::RefuseChecksums(CRC64NVME));
+    s3.fail_next(Op::Any, Times::Forever, Fault::Refuse(Asked::Checksums(CRC64NVME), 400, "InvalidArgument"));
     assert_eq!(stored_with(&s3, &store).await, [[Algorithm::Crc32], [Algorithm::Crc32]]);
     let (puts, creates) = (s3.count(Op::PutObject), s3.count(Op::CreateUpload));
     stored_with(&s3, &store).await;
@@ -42,7 +42,7 @@ async fn the_crc32_of_a_whole_upload_is_reported() {
 #[tokio::test]
 async fn a_store_that_refuses_every_checksum_is_sent_none() {
     let (s3, store) = fixture().await;
-    s3.fail_next(Op::Any, Times::Forever, Fault::RefuseChecksums(BOTH));
+    s3.fail_next(Op::Any, Times::Forever, Fault::Refuse(Asked::Checksums(BOTH), 400, "InvalidArgument"));
     // What stands there was computed by the store alone.
     assert_eq!(stored_with(&s3, &store).await, [[Algorithm::Crc64Nvme], [Algorithm::Crc64Nvme]]);
 }
@@ -60,7 +60,7 @@ async fn a_store_that_ignores_checksums_shows_none() {
 async fn a_checksum_that_the_settings_name_is_not_given_up() {
     let s3 = FakeS3::start(Options::default()).await;
     let store = connected(&s3, &BucketSettings { checksum: ChecksumChoice::Crc64Nvme, ..settings(&s3) }).await;
-    s3.fail_next(Op::Any, Times::Forever, Fault::RefuseChecksums(CRC64NVME));
+    s3.fail_next(Op::Any, Times::Forever, Fault::Refuse(Asked::Checksums(CRC64NVME), 400, "InvalidArgument"));
     assert_eq!(kind(put(&store, &noise(9)).await), "invalid");
     assert_eq!(kind(store.create_upload(&key(), &label()).await), "invalid");
 }

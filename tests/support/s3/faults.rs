@@ -74,8 +74,27 @@ pub enum Fault {
     NoChecksums,
     /// The store's clock is so many seconds ahead. S3 takes 15 minutes of it.
     ClockAhead(i64),
-    /// 400 `InvalidArgument` to a request that names one of these.
-    RefuseChecksums(&'static [Algorithm]),
+    /// A request that asks for this is answered with this status and S3 code. Others are served.
+    Refuse(Asked, u16, &'static str),
+    /// The checksum of an upload in parts is one of its parts' checksums, whatever was asked for; the store knows no other.
+    CompositeOnly,
+    /// Parts are taken whatever is said of their bytes; the whole is compared.
+    BelieveParts,
+}
+
+/// What a request may ask for beyond having its bytes taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// `If-None-Match`.
+    Condition,
+    /// A checksum by one of these algorithms: as a header, behind the body, by name, or of the whole of an upload.
+    Checksums(&'static [Algorithm]),
+    /// A checksum of the whole of an upload when it is completed, or that it be one.
+    WholeChecksum,
+    /// A checksum of each part when an upload is completed.
+    PartChecksums,
+    /// `x-amz-mp-object-size`.
+    ObjectSize,
 }
 
 /// What HEAD says instead of the truth.
@@ -101,7 +120,9 @@ impl Fault {
             | Self::StallRead
             | Self::IgnoreIfNoneMatch
             | Self::NoChecksums
-            | Self::RefuseChecksums(_) => true,
+            | Self::CompositeOnly
+            | Self::BelieveParts
+            | Self::Refuse(..) => true,
             Self::Status(..)
             | Self::Says(..)
             | Self::SlowDown
@@ -135,10 +156,11 @@ impl Quirks {
         self.0.iter().find_map(|fault| if let Fault::LieOnHead(lie) = fault { Some(*lie) } else { None })
     }
 
-    pub fn refused(&self) -> &'static [Algorithm] {
-        let refused =
-            self.0.iter().find_map(|fault| if let Fault::RefuseChecksums(which) = fault { Some(*which) } else { None });
-        refused.unwrap_or_default()
+    /// What is refused, and with which status and code.
+    pub fn refused(&self) -> impl Iterator<Item = (Asked, u16, &'static str)> {
+        self.0.iter().filter_map(|fault| {
+            if let Fault::Refuse(asked, status, code) = fault { Some((*asked, *status, *code)) } else { None }
+        })
     }
 }
 

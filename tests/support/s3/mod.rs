@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 
 pub use self::bodies::Storage;
 pub use self::digests::Algorithm;
-pub use self::faults::{Fault, Lie, Op, Times};
+pub use self::faults::{Asked, Fault, Lie, Op, Times};
 pub use self::protections::Protections;
 pub use self::server::Call;
 

@@ -55,8 +55,9 @@ pub fn check_part_algorithm(upload: &Upload, named: &[Algorithm]) -> S3Result<()
 }
 
 /// The parts that a complete names, in order; each of them what it was when it was sent.
-pub fn chosen(upload: &Upload, input: &CompleteMultipartUploadInput) -> S3Result<Vec<StoredPart>> {
-    let named = input.multipart_upload.as_ref().and_then(|list| list.parts.as_deref()).unwrap_or_default();
+/// They are believed by a store that compares no part.
+pub fn chosen(upload: &Upload, input: &CompleteMultipartUploadInput, believed: bool) -> S3Result<Vec<StoredPart>> {
+    let named = listed(input);
     if named.is_empty() {
         return Err(s3_error!(
             MalformedXML,
@@ -69,7 +70,7 @@ pub fn chosen(upload: &Upload, input: &CompleteMultipartUploadInput) -> S3Result
             "The list of parts was not in ascending order. Parts must be ordered by part number."
         ));
     }
-    let parts = named.iter().map(|part| chosen_part(upload, part)).collect::<S3Result<Vec<_>>>()?;
+    let parts = named.iter().map(|part| chosen_part(upload, part, believed)).collect::<S3Result<Vec<_>>>()?;
     let (_, all_but_last) = parts.split_last().expect("there is one");
     if all_but_last.iter().any(|part| part.bytes < SMALLEST_PART) {
         return Err(s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size"));
@@ -77,7 +78,7 @@ pub fn chosen(upload: &Upload, input: &CompleteMultipartUploadInput) -> S3Result
     Ok(parts)
 }
 
-fn chosen_part(upload: &Upload, named: &CompletedPart) -> S3Result<StoredPart> {
+fn chosen_part(upload: &Upload, named: &CompletedPart, believed: bool) -> S3Result<StoredPart> {
     let invalid = || {
         s3_error!(
             InvalidPart,
@@ -88,8 +89,9 @@ fn chosen_part(upload: &Upload, named: &CompletedPart) -> S3Result<StoredPart> {
     let same_tag = named.e_tag.as_ref().is_some_and(|tag| tag.value() == part.etag);
     let claims = part_digests(named);
     // Empty in a store that was told to ignore checksums.
-    let same_sums =
-        part.digests.is_empty() || claims.iter().all(|(algorithm, digest)| part.digests.get(algorithm) == Some(digest));
+    let same_sums = believed
+        || part.digests.is_empty()
+        || claims.iter().all(|(algorithm, digest)| part.digests.get(algorithm) == Some(digest));
     if !same_tag || !same_sums {
         return Err(invalid());
     }
@@ -102,6 +104,15 @@ fn chosen_part(upload: &Upload, named: &CompletedPart) -> S3Result<StoredPart> {
         ));
     }
     Ok(part.clone())
+}
+
+fn listed(input: &CompleteMultipartUploadInput) -> &[CompletedPart] {
+    input.multipart_upload.as_ref().and_then(|list| list.parts.as_deref()).unwrap_or_default()
+}
+
+/// Whether the list says more of a part than its tag.
+pub fn lists_sums(input: &CompleteMultipartUploadInput) -> bool {
+    listed(input).iter().any(|part| !part_digests(part).is_empty())
 }
 
 fn part_digests(part: &CompletedPart) -> Digests {
@@ -127,8 +138,14 @@ pub fn whole_digest(upload: &Upload, parts: &[StoredPart]) -> (Algorithm, String
     (algorithm, digest)
 }
 
-/// What the complete says of the whole.
-pub fn check_whole(upload: &Upload, headers: &HeaderMap, bytes: u64, whole: (Algorithm, &str)) -> S3Result<()> {
+/// What the complete says of the whole; of which kind its checksum is means nothing to a store that has but one.
+pub fn check_whole(
+    upload: &Upload,
+    headers: &HeaderMap,
+    bytes: u64,
+    whole: (Algorithm, &str),
+    has_one_kind: bool,
+) -> S3Result<()> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(said) = text("x-amz-mp-object-size")
         && said != bytes.to_string()
@@ -139,7 +156,7 @@ pub fn check_whole(upload: &Upload, headers: &HeaderMap, bytes: u64, whole: (Alg
         ));
     }
     let kind = if upload.full_object { "FULL_OBJECT" } else { "COMPOSITE" };
-    if text("x-amz-checksum-type").is_some_and(|said| said != kind) {
+    if !has_one_kind && text("x-amz-checksum-type").is_some_and(|said| said != kind) {
         return Err(s3_error!(
             InvalidRequest,
             "The upload was created using the {kind} checksum mode. The complete request must use the same checksum mode."

@@ -17,10 +17,11 @@ impl Backend {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let quirks = Quirks::of(&request.extensions);
-        refuse_checksums(&quirks, &request.headers)?;
+        refuse(&quirks, &request.headers, false)?;
         self.storage.accepts(&request.input.key)?;
         let ignores = quirks.has(&Fault::NoChecksums);
         let (algorithm, full_object) = if ignores { (None, true) } else { uploads::algorithm(&request.headers)? };
+        let full_object = full_object && !quirks.has(&Fault::CompositeOnly);
         let key = request.input.key;
         let label = Label::new(&request.headers, request.input.metadata);
         let mut bucket = self.lock();
@@ -37,7 +38,7 @@ impl Backend {
     }
 
     pub(super) async fn part(&self, mut request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-        refuse_checksums(&Quirks::of(&request.extensions), &request.headers)?;
+        refuse(&Quirks::of(&request.extensions), &request.headers, false)?;
         let (key, id, number) = (request.input.key.clone(), request.input.upload_id.clone(), request.input.part_number);
         uploads::check_part_number(number)?;
         let mut wanted = digests::named(&request.headers);
@@ -99,17 +100,25 @@ impl Backend {
     /// Checks everything, and takes the upload away: nobody else completes it, and its key is spoken for.
     fn begin_complete(&self, request: &S3Request<CompleteMultipartUploadInput>) -> S3Result<Assembly> {
         let input = &request.input;
+        let quirks = Quirks::of(&request.extensions);
+        refuse(&quirks, &request.headers, uploads::lists_sums(input))?;
         let mut bucket = self.lock();
         let upload = bucket.upload(&input.key, &input.upload_id)?;
-        let parts = uploads::chosen(upload, input)?;
+        let parts = uploads::chosen(upload, input, quirks.has(&Fault::BelieveParts))?;
         let mut digest = None;
         if parts.iter().all(|part| !part.digests.is_empty()) {
             let (algorithm, whole) = uploads::whole_digest(upload, &parts);
             let bytes = parts.iter().map(|part| part.bytes).sum();
-            uploads::check_whole(upload, &request.headers, bytes, (algorithm, &whole))?;
+            uploads::check_whole(
+                upload,
+                &request.headers,
+                bytes,
+                (algorithm, &whole),
+                quirks.has(&Fault::CompositeOnly),
+            )?;
             digest = Some((algorithm, whole));
         }
-        let heeds = !Quirks::of(&request.extensions).has(&Fault::IgnoreIfNoneMatch);
+        let heeds = !quirks.has(&Fault::IgnoreIfNoneMatch);
         bucket.permits(&input.key, input.if_none_match.as_ref().filter(|_| heeds))?;
         bucket.completing.insert(input.key.clone());
         let upload = bucket.uploads.remove(&input.upload_id).expect("it was found under the same lock");
