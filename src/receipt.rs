@@ -109,6 +109,19 @@ pub struct Receipt {
     pub crc32: Option<Crc32>,
 }
 
+impl Receipt {
+    /// Whether these, in order, make up the whole, as far as their lengths and CRC64NVMEs tell.
+    #[must_use]
+    pub fn is_of<'a>(&self, parts: impl IntoIterator<Item = &'a Checksums>) -> bool {
+        let (bytes, crc) = parts.into_iter().fold((0, Crc64Nvme(0)), |(bytes, crc), part| {
+            let algorithm = crc_fast::CrcAlgorithm::Crc64Nvme;
+            let crc = crc_fast::checksum_combine(algorithm, crc.0, part.crc64nvme.0, part.bytes);
+            (bytes + part.bytes, Crc64Nvme(crc))
+        });
+        (bytes, crc) == (self.bytes, self.crc64nvme)
+    }
+}
+
 /// What S3 checks a part by: SHA-256 is left out, because it costs more than all the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksums {

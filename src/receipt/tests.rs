@@ -71,3 +71,20 @@ proptest! {
         prop_assert_eq!(Checksums::of([one, other]), Checksums::of([&bytes[..]]));
     }
 }
+
+#[test]
+fn a_whole_is_of_its_parts_in_their_order_and_of_no_others() {
+    let parts: [&[u8]; 3] = [b"one, ", b"", b"and another"];
+    let [one, none, other] = parts.map(|part| Checksums::of([part]));
+    let mut tally = Tally::default();
+    for part in parts {
+        tally.update(part);
+    }
+    let whole = tally.receipt();
+    assert!(whole.is_of([&one, &none, &other]));
+    assert!(whole.is_of([&one, &other]));
+    for wrong in [&[&other, &one][..], &[&one], &[&one, &other, &other], &[]] {
+        assert!(!whole.is_of(wrong.iter().copied()), "{wrong:?}");
+    }
+    assert!(Tally::default().receipt().is_of([]));
+}

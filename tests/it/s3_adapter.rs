@@ -5,6 +5,7 @@ mod calls;
 mod checksums;
 mod faults;
 mod flows;
+mod lesser;
 mod refusals;
 
 use std::collections::BTreeMap;

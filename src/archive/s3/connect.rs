@@ -4,9 +4,11 @@
 //! role if one is named. Profiles are read once by the SDK; so that rotated keys need no restart, the client is built
 //! anew after the store or the chain has refused the credentials ([`Connector::distrust`]).
 //!
-//! Who repeats what: the SDK makes up to 3 attempts of each request (one of `CreateMultipartUpload`), for throttling, 5xx and broken connections; in a
-//! long outage its token bucket (500, of which a repetition takes 5 or 10, and a success gives 1) runs dry, and there is
-//! one attempt each. What it does not repeat (a digest that did not match) is repeated by [`super::negotiation`]. Everything slower is the queue's.
+//! Who repeats what: the SDK makes up to 3 attempts of each request, for throttling, 5xx and broken connections; of
+//! `CreateMultipartUpload`, and of a write that no condition protects, one. In a long outage its token bucket (500, of
+//! which a repetition takes 5 or 10, and a success gives 1) runs dry, and there is one attempt each. What it does not
+//! repeat (a digest that did not match, what was refused, a write before which somebody must look) is repeated by
+//! [`super::negotiation`]. Everything slower is the queue's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};

@@ -80,11 +80,11 @@ impl Call {
     }
 }
 
-/// A call that failed, and whether another checksum may help.
+/// A call that failed, and whether asking for less may help.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: StoreError,
-    pub(super) refuses_checksum: bool,
+    pub(super) may_be_refusal: bool,
 }
 
 /// What the store answered.
@@ -106,7 +106,7 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let Some(response) = error.raw_response() else {
-        return Failure { error: unanswered(call, error, known), refuses_checksum: false };
+        return Failure { error: unanswered(call, error, known), may_be_refusal: false };
     };
     let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
     let message = known.hide(metadata.and_then(ProvideErrorMetadata::message).unwrap_or_default());
@@ -116,7 +116,7 @@ where
         message: &message,
         region: response.headers().get("x-amz-bucket-region"),
     };
-    Failure { error: refused(call, answer), refuses_checksum: refuses_checksum(call, answer) }
+    Failure { error: refused(call, answer), may_be_refusal: may_be_refusal(call, answer) }
 }
 
 /// Nobody answered: the network, a timeout, or credentials that could not be had.
@@ -156,11 +156,24 @@ fn no_credentials(name: &str, error: &CredentialsError, known: &Known) -> String
     bounded(&format!("{name} was not sent, because {why}"))
 }
 
-/// Whether it may be the checksum, or its algorithm, that the store did not like. Stores say so in many ways.
-fn refuses_checksum(call: Call, answer: Answer<'_>) -> bool {
-    let sends_one = matches!(call, Call::Put | Call::Create | Call::Part);
-    let words = ["InvalidArgument", "InvalidRequest", "NotImplemented", "UnsupportedArgument", "InvalidChecksum"];
-    sends_one && (answer.status == 501 || answer.status == 400 && words.contains(&answer.code))
+/// Whether the store may know nothing of something that a write asks for: a condition, a checksum, a length. Stores say so
+/// in any words, so it may be all that nobody's set-up is to blame for. Of a completion, whose bytes have been compared
+/// part by part, it may also be that the store compares the whole with something else.
+fn may_be_refusal(call: Call, answer: Answer<'_>) -> bool {
+    match by_code(call, answer) {
+        Some(Meaning::Corrupted) => call == Call::Complete && compares_the_whole(answer.code),
+        Some(_) => false,
+        None if call == Call::Complete && answer.status == 200 => DOUBTFUL.contains(&answer.code),
+        None => call.writes() && matches!(answer.status, 400 | 501),
+    }
+}
+
+/// How a completion says no after it has begun to say yes.
+const DOUBTFUL: [&str; 3] = ["NotImplemented", "InvalidArgument", "InvalidRequest"];
+
+/// Rather than the request itself, or the sizes of parts.
+fn compares_the_whole(code: &str) -> bool {
+    matches!(code, "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "InvalidRequest")
 }
 
 /// What an answer that is an error means.

@@ -7,10 +7,11 @@
 //! `bucket.timeout` bounds how long the store may stand still, not how long the whole request lasts: a source may be as
 //! slow as `transfer.min_throughput` lets it.
 
+use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::archive::store::StoreError;
+use crate::archive::store::{StoreError, UploadId};
 use crate::clock::Clock;
 use crate::transfer::Flow;
 
@@ -66,6 +67,28 @@ impl Progress {
                 return;
             }
         }
+    }
+}
+
+/// The uploads with such a part, which the store may have taken unchecked: until they end.
+#[derive(Debug, Default)]
+pub(super) struct Flowed(Mutex<HashSet<UploadId>>);
+
+impl Flowed {
+    pub(super) fn note(&self, upload: &UploadId) {
+        self.uploads().insert(upload.clone());
+    }
+
+    pub(super) fn is_in(&self, upload: &UploadId) -> bool {
+        self.uploads().contains(upload)
+    }
+
+    pub(super) fn forget(&self, upload: &UploadId) {
+        self.uploads().remove(upload);
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, HashSet<UploadId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

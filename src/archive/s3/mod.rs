@@ -10,9 +10,11 @@
 //! Where room is short a part is sent while it comes, with its checksum behind it (`flowing`).
 //!
 //! What can stand between a call and its outcome: attempts inside it (`connect`), a body sent again because the store
-//! received other bytes, a weaker checksum because the store knows no better (`negotiation`). So a put that was
+//! received other bytes, less asked for because the store knows no better (`negotiation`). So a put that was
 //! applied and not answered comes back as [`StoreError::Exists`], found by its own second attempt, and a complete as
-//! that or [`StoreError::UploadLost`]: the caller looks.
+//! that or [`StoreError::UploadLost`]: the caller looks. A store that refuses conditions is looked at right before each
+//! sending, and what is there is [`StoreError::Exists`] as well. A completion that is refused leaves its upload as it is,
+//! and is sent again without its parts.
 //!
 //! A future that is dropped in the middle leaves its upload open, and a part of a dead process stays: to abort, now or
 //! in a later sweep, is the caller's. Nothing here ever deletes an object.
@@ -32,6 +34,7 @@ use std::fmt;
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{ChecksumMode, ChecksumType, CompletedMultipartUpload};
@@ -40,8 +43,8 @@ use futures_util::stream::unfold;
 
 use self::connect::Connector;
 use self::errors::{Call, Failure};
-use self::flowing::Reception;
-use self::negotiation::{Negotiation, Proof};
+use self::flowing::{Flowed, Reception};
+use self::negotiation::{Negotiation, Proof, Stated, Terms};
 use self::settings::Fixed;
 use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId};
 use crate::config::BucketSettings;
@@ -58,7 +61,9 @@ pub struct S3Store {
     fixed: Fixed,
     puts: Negotiation,
     uploads: Negotiation,
+    completions: Negotiation,
     flows: Reception,
+    flowed: Flowed,
 }
 
 impl fmt::Debug for S3Store {
@@ -83,9 +88,11 @@ impl S3Store {
         Self {
             connector: Connector::new(settings, keys).await,
             fixed: Fixed::from(settings),
-            puts: Negotiation::new("puts", settings.checksum),
-            uploads: Negotiation::new("multipart uploads", settings.checksum),
+            puts: Negotiation::of_puts(settings.checksum),
+            uploads: Negotiation::of_uploads(settings.checksum),
+            completions: Negotiation::of_completions(settings.checksum),
             flows: Reception::default(),
+            flowed: Flowed::default(),
         }
     }
 
@@ -111,25 +118,35 @@ impl S3Store {
         self.failure(call, error).error
     }
 
+    /// What takes the place of a condition: a look right before the write.
+    async fn look_if_due(&self, key: &ObjectKey, terms: Terms) -> Result<(), StoreError> {
+        if terms.unconditional && self.head(key).await?.is_some() {
+            return Err(StoreError::Exists(
+                "HeadObject found the key taken right before it was to be written".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     async fn send_put(
         &self,
         key: &ObjectKey,
         label: &Label,
         body: &Segments,
         receipt: &Receipt,
-        proof: Proof,
+        terms: Terms,
     ) -> Result<Stored, Failure> {
-        let (crc64nvme, crc32) = wire::of_whole(receipt, proof);
+        let (crc64nvme, crc32) = wire::of_whole(receipt, terms.proof);
         let request = self
             .fixed
             .put(&self.client().await, key, label)
-            .if_none_match("*")
+            .set_if_none_match(terms.condition())
             .content_length(wire::signed(body.len()))
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_crc32(crc32)
             .body(body::replayable(body));
-        let sent = request.customize().disable_payload_signing().send().await;
-        let output = sent.map_err(|error| self.failure(Call::Put, &error))?;
+        let request = request.customize().disable_payload_signing().config_override(attempts(terms));
+        let output = request.send().await.map_err(|error| self.failure(Call::Put, &error))?;
         Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
     }
 
@@ -164,15 +181,16 @@ impl S3Store {
         flow: Flow,
     ) -> Result<String, StoreError> {
         let (bytes, clock) = (flow.bytes(), flow.clock());
+        let proof = self.uploads.settled().proof;
         let (body, progress) = flowing::body(flow);
         let request = self
             .fixed
             .part(&self.client().await, key, upload)
             .part_number(wire::part_number(number))
             .content_length(wire::signed(bytes))
-            .set_checksum_algorithm(wire::algorithm(self.uploads.settled()))
+            .set_checksum_algorithm(wire::algorithm(proof))
             .body(body);
-        let request = match self.uploads.settled() {
+        let request = match proof {
             Proof::ReadBack => request.customize().disable_payload_signing(),
             Proof::Crc64Nvme | Proof::Crc32 => request.customize(),
         };
@@ -200,9 +218,40 @@ impl S3Store {
         let output = request.send().await.map_err(|error| self.failure(Call::Create, &error))?;
         output.upload_id.map(UploadId).ok_or_else(|| Failure {
             error: StoreError::Unavailable("CreateMultipartUpload was answered without an upload id".to_owned()),
-            refuses_checksum: false,
+            may_be_refusal: false,
         })
     }
+
+    async fn send_complete(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[Part],
+        whole: &Receipt,
+        terms: Terms,
+    ) -> Result<Stored, Failure> {
+        let proof = self.uploads.settled().proof;
+        let listed = parts.iter().map(|part| wire::completed_part(part, proof, terms)).collect();
+        let of_whole = if terms.stated == Stated::Whole { proof } else { Proof::ReadBack };
+        let (crc64nvme, crc32) = wire::of_whole(whole, of_whole);
+        let request = self
+            .fixed
+            .complete(&self.client().await, key, upload)
+            .set_if_none_match(terms.condition())
+            .set_mpu_object_size((!terms.sizeless).then(|| wire::signed(whole.bytes)))
+            .set_checksum_type(wire::algorithm(of_whole).map(|_| ChecksumType::FullObject))
+            .set_checksum_crc64_nvme(crc64nvme)
+            .set_checksum_crc32(crc32)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(listed)).build());
+        let request = request.customize().config_override(attempts(terms));
+        let output = request.send().await.map_err(|error| self.failure(Call::Complete, &error))?;
+        Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
+    }
+}
+
+/// The SDK repeats a write by itself only if its condition goes with it: without one, a look comes before each sending.
+fn attempts(terms: Terms) -> Builder {
+    if terms.unconditional { connect::one_attempt() } else { Builder::new() }
 }
 
 #[async_trait]
@@ -241,7 +290,8 @@ impl ObjectStore for S3Store {
     ) -> Result<Stored, StoreError> {
         let mut attempt = self.puts.attempt();
         loop {
-            match self.send_put(key, label, &body, receipt, attempt.proof()).await {
+            self.look_if_due(key, attempt.terms()).await?;
+            match self.send_put(key, label, &body, receipt, attempt.terms()).await {
                 Ok(stored) => {
                     attempt.succeeded();
                     return Ok(stored);
@@ -254,7 +304,7 @@ impl ObjectStore for S3Store {
     async fn create_upload(&self, key: &ObjectKey, label: &Label) -> Result<UploadId, StoreError> {
         let mut attempt = self.uploads.attempt();
         loop {
-            match self.send_create(key, label, attempt.proof()).await {
+            match self.send_create(key, label, attempt.terms().proof).await {
                 Ok(upload) => {
                     attempt.succeeded();
                     return Ok(upload);
@@ -274,7 +324,7 @@ impl ObjectStore for S3Store {
     ) -> Result<String, StoreError> {
         let mut attempt = self.uploads.attempt();
         loop {
-            match self.send_part(key, upload, number, &body, checksums, attempt.proof()).await {
+            match self.send_part(key, upload, number, &body, checksums, attempt.terms().proof).await {
                 Ok(etag) => {
                     attempt.succeeded();
                     return Ok(etag);
@@ -291,6 +341,7 @@ impl ObjectStore for S3Store {
         number: u32,
         body: Flow,
     ) -> Result<String, StoreError> {
+        self.flowed.note(upload);
         self.send_flow(key, upload, number, body).await.inspect_err(|error| self.flows.judge(error))
     }
 
@@ -309,23 +360,31 @@ impl ObjectStore for S3Store {
         parts: &[Part],
         whole: &Receipt,
     ) -> Result<Stored, StoreError> {
-        let proof = self.uploads.settled();
-        let (crc64nvme, crc32) = wire::of_whole(whole, proof);
-        let parts = parts.iter().map(|part| wire::completed_part(part, proof)).collect();
-        let request = self
-            .fixed
-            .complete(&self.client().await, key, upload)
-            .if_none_match("*")
-            .mpu_object_size(wire::signed(whole.bytes))
-            .set_checksum_type(wire::algorithm(proof).map(|_| ChecksumType::FullObject))
-            .set_checksum_crc64_nvme(crc64nvme)
-            .set_checksum_crc32(crc32)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
-        let output = request.send().await.map_err(|error| self.error(Call::Complete, &error))?;
-        Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
+        // What says that the whole is other than its parts may be right, unless the parts were compared as they came and
+        // do add up: then the store knows no such comparison, or another one.
+        let has_flowed = self.flowed.is_in(upload);
+        let adds_up = !has_flowed && whole.is_of(parts.iter().map(|part| &part.checksums));
+        let mut attempt = if adds_up { self.completions.attempt() } else { self.completions.attempt_with_all_sums() };
+        loop {
+            self.look_if_due(key, attempt.terms()).await?;
+            match self.send_complete(key, upload, parts, whole, attempt.terms()).await {
+                Ok(stored) => {
+                    attempt.succeeded();
+                    self.flowed.forget(upload);
+                    return Ok(stored);
+                }
+                // Held parts will do better.
+                Err(failure) => attempt.failed(failure).inspect_err(|error| {
+                    if has_flowed {
+                        self.flows.judge(error);
+                    }
+                })?,
+            }
+        }
     }
 
     async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
+        self.flowed.forget(upload);
         match self.fixed.abort(&self.client().await, key, upload).send().await {
             Ok(_) => Ok(()),
             Err(error) => match self.error(Call::Abort, &error) {

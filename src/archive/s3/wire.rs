@@ -3,7 +3,7 @@
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedPart, MultipartUpload};
 
-use super::negotiation::Proof;
+use super::negotiation::{Proof, Stated, Terms};
 use crate::archive::store::{ObjectHead, OpenUpload, Part, UploadId};
 use crate::clock::Timestamp;
 use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
@@ -22,7 +22,8 @@ pub(super) fn object_head(output: &HeadObjectOutput) -> ObjectHead {
     }
 }
 
-pub(super) fn completed_part(part: &Part, proof: Proof) -> CompletedPart {
+pub(super) fn completed_part(part: &Part, proof: Proof, terms: Terms) -> CompletedPart {
+    let proof = if terms.stated == Stated::Nothing { Proof::ReadBack } else { proof };
     let (crc64nvme, crc32) = of_part(&part.checksums, proof);
     CompletedPart::builder()
         .part_number(part_number(part.number))

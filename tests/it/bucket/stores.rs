@@ -43,6 +43,70 @@ async fn a_store_that_refuses_crc64nvme_gets_crc32_and_one_that_refuses_both_is_
     }
 }
 
+/// What a store may refuse, where, and with which words: nothing of it is what a person must put right.
+const REFUSALS: &[&[(Op, Fault)]] = &[
+    &[(Op::Any, Fault::Refuse(Asked::Condition, 501, "NotImplemented"))],
+    &[(Op::Any, Fault::Refuse(Asked::Condition, 400, "InvalidArgument"))],
+    &[(Op::CompleteUpload, Fault::Refuse(Asked::Condition, 501, "NotImplemented"))],
+    &[(Op::PutObject, Fault::Refuse(Asked::Condition, 400, "InvalidRequest"))],
+    &[(Op::CompleteUpload, Fault::Refuse(Asked::WholeChecksum, 400, "InvalidArgument"))],
+    &[(Op::CompleteUpload, Fault::Refuse(Asked::WholeChecksum, 400, "BadDigest"))],
+    &[(Op::CompleteUpload, Fault::Refuse(Asked::PartChecksums, 400, "MalformedXML"))],
+    &[(Op::Any, Fault::CompositeOnly)],
+    &[(Op::CompleteUpload, Fault::Refuse(Asked::ObjectSize, 501, "NotImplemented"))],
+    &[(Op::CompleteUpload, Fault::Refuse(Asked::ObjectSize, 400, "InvalidRequest"))],
+    &[(Op::Any, Fault::Refuse(Asked::Checksums(&[Algorithm::Crc64Nvme]), 400, "BadRequest"))],
+    &[(Op::UploadPart, Fault::Refuse(Asked::Checksums(&[Algorithm::Crc64Nvme, Algorithm::Crc32]), 400, ""))],
+    // All of it at once.
+    &[
+        (Op::Any, Fault::Refuse(Asked::Condition, 501, "NotImplemented")),
+        (Op::Any, Fault::Refuse(Asked::Checksums(&[Algorithm::Crc64Nvme]), 400, "BadRequest")),
+        (Op::CompleteUpload, Fault::Refuse(Asked::WholeChecksum, 400, "InvalidArgument")),
+        (Op::CompleteUpload, Fault::Refuse(Asked::ObjectSize, 501, "NotImplemented")),
+    ],
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_what_it_does_not_know_is_found_out_and_archives_all_the_same() {
+    let mut worlds = Vec::new();
+    for refusals in REFUSALS {
+        let world = World::in_parts().await;
+        for (op, fault) in *refusals {
+            world.s3.fail_next(*op, Times::Forever, fault.clone());
+        }
+        let files = files();
+        world.ready(&id(1), files.clone()).await;
+        worlds.push((refusals, files, world.daemon().await, world));
+    }
+    for (refusals, files, daemon, world) in worlds {
+        assert_eq!(world.end_of(&id(1)).await, "done/archived", "{refusals:?}: {}", world.log());
+        for file in &files {
+            world.assert_holds(&key(&id(1), file.name()), file);
+            assert_eq!(file.requests(), 1, "{refusals:?}");
+        }
+        assert_eq!((world.s3.keys().len(), world.s3.count(Op::CreateUpload) <= 3), (3, true), "{refusals:?}");
+        let (_, page) = daemon.get("/metrics").await;
+        let pauses = page.lines().filter(|line| line.contains("what=\"bucket\"") && line.ends_with(" 1"));
+        assert_eq!(pauses.count(), 0, "{refusals:?}");
+        assert!(!world.log().contains("\"paused\""), "{refusals:?}: {}", world.log());
+        world.assert_clean();
+        assert_eq!(daemon.stop().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_there_is_left_on_a_store_that_refuses_conditions() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::Refuse(Asked::Condition, 501, "NotImplemented"));
+    for name in ["small.wav", "large.wav", "session.json"] {
+        world.s3.pre_put(&key(&id(1), name), vec![7; 10], &[]).await;
+    }
+    world.ready(&id(1), files()).await;
+    assert!(world.run_until_empty().await.success());
+    assert_eq!(world.s3.keys().len(), 6);
+    world.assert_clean();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_reports_no_checksum_is_read_back() {
     let world = World::in_parts().await;

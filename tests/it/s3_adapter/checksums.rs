@@ -68,9 +68,24 @@ async fn a_checksum_that_the_settings_name_is_not_given_up() {
 #[tokio::test]
 async fn a_refusal_of_another_kind_weakens_nothing() {
     let (s3, store) = fixture().await;
-    s3.fail_next(Op::PutObject, Times::Next(3), Fault::Status(400, "InvalidArgument"));
+    s3.fail_next(Op::PutObject, Times::Next(7), Fault::Status(400, "InvalidArgument"));
     assert_eq!(kind(put(&store, &noise(9)).await), "invalid");
+    assert_eq!(s3.count(Op::PutObject), 7);
     assert_eq!(stored_with(&s3, &store).await, [[Algorithm::Crc64Nvme], [Algorithm::Crc64Nvme]]);
+}
+
+#[tokio::test]
+async fn a_refusal_that_does_not_come_twice_weakens_nothing() {
+    let (s3, store) = fixture().await;
+    for op in [Op::PutObject, Op::CreateUpload, Op::UploadPart, Op::CompleteUpload] {
+        s3.fail_next(op, Times::Next(1), Fault::Status(501, "NotImplemented"));
+    }
+    assert_eq!(stored_with(&s3, &store).await, [[Algorithm::Crc64Nvme], [Algorithm::Crc64Nvme]]);
+    s3.pre_put(KEY, "somebody else's", &[]).await;
+    let looks = s3.count(Op::HeadObject);
+    assert_eq!(kind(put(&store, &noise(9)).await), "exists");
+    assert_eq!(kind(put_in_parts(&store, &noise(9), MIB).await), "exists");
+    assert_eq!((s3.count(Op::HeadObject), s3.overwrites()), (looks, 0), "the condition still goes with each");
 }
 
 #[tokio::test]

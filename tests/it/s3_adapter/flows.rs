@@ -13,7 +13,12 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 /// Sends `bytes` as part 1 of `length` while they come.
-async fn flowing(store: &S3Store, upload: &UploadId, bytes: &Bytes, length: usize) -> Result<Part, StoreError> {
+pub(super) async fn flowing(
+    store: &S3Store,
+    upload: &UploadId,
+    bytes: &Bytes,
+    length: usize,
+) -> Result<Part, StoreError> {
     let (sink, body) = flow(length as u64, clock());
     let pieces: Vec<Bytes> = bytes.chunks(70_001).map(|piece| bytes.slice_ref(piece)).collect();
     let pouring = async move {

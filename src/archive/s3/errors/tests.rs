@@ -138,12 +138,30 @@ fn what_a_store_repeats_of_a_request_is_hidden_and_what_it_names_is_kept() {
 }
 
 #[test]
-fn only_a_doubtful_answer_to_a_write_with_a_checksum_is_about_checksums() {
-    let doubtful = |call, status, code| refuses_checksum(call, Answer { status, code, message: "", region: None });
+fn whatever_no_set_up_is_to_blame_for_may_be_a_refusal_of_what_a_write_asks_for() {
+    let doubtful = |call, status, code| may_be_refusal(call, Answer { status, code, message: "", region: None });
     assert!(doubtful(Call::Put, 400, "InvalidArgument"));
     assert!(doubtful(Call::Create, 501, "NotImplemented"));
     assert!(doubtful(Call::Part, 400, "InvalidRequest"));
-    assert!(!doubtful(Call::Put, 400, "BadDigest"));
-    assert!(!doubtful(Call::Put, 403, "AccessDenied"));
-    assert!(!doubtful(Call::Complete, 400, "InvalidRequest"));
+    assert!(doubtful(Call::Part, 400, "BadRequest"));
+    assert!(doubtful(Call::Put, 400, ""));
+    for code in ["InvalidRequest", "BadDigest", "InvalidArgument", "MalformedXML"] {
+        assert!(doubtful(Call::Complete, 400, code), "{code}");
+    }
+    assert!(doubtful(Call::Complete, 200, "NotImplemented"));
+    for code in ["InternalError", "SlowDown", ""] {
+        assert!(!doubtful(Call::Complete, 200, code), "{code}");
+    }
+    for code in ["BadDigest", "InvalidDigest", "ExpiredToken", "AuthorizationHeaderMalformed", "KMS.DisabledException"]
+    {
+        assert!(!doubtful(Call::Put, 400, code), "{code}");
+    }
+    for code in ["EntityTooSmall", "IncompleteBody", "InvalidPart", "ExpiredToken", "RequestTimeout"] {
+        assert!(!doubtful(Call::Complete, 400, code), "{code}");
+    }
+    for (call, status, code) in
+        [(Call::Put, 403, "AccessDenied"), (Call::Put, 412, ""), (Call::Complete, 500, ""), (Call::Head, 400, "")]
+    {
+        assert!(!doubtful(call, status, code), "{status} {code}");
+    }
 }
