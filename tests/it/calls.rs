@@ -186,6 +186,7 @@ async fn whatever_call_of_the_bucket_fails_once_thrice_or_for_ever_heals_without
     for (op, fault) in bucket_faults() {
         for often in OFTEN {
             let fault = fault.clone();
+            let is_found = (op, &fault) == (Op::CompleteUpload, &Fault::DropAfterApply);
             cases.push(async move {
                 let case = Case::new(format!("{op:?} {fault:?} {often:?}"), files()).await;
                 if matches!(op, Op::AbortUpload | Op::ListUploads) {
@@ -194,8 +195,10 @@ async fn whatever_call_of_the_bucket_fails_once_thrice_or_for_ever_heals_without
                 }
                 case.world.s3.fail_next(op, often.times(), fault);
                 case.play(often, || case.struck(op) > 0, || case.world.s3.heal()).await;
+                // The one completion is found by a look once it was applied, and not sent again.
+                let at_least = if is_found { 1 } else { often.at_least() };
                 // One that hangs is noted when the fake has given it up.
-                let met = until(|| (case.struck(op) >= often.at_least()).then_some(())).await;
+                let met = until(|| (case.struck(op) >= at_least).then_some(())).await;
                 assert!(met.is_some(), "{}: met by {} requests", case.name, case.struck(op));
             });
         }

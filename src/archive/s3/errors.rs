@@ -80,11 +80,21 @@ impl Call {
     }
 }
 
-/// A call that failed, and whether asking for less may help.
+/// A call that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: StoreError,
+    /// Asking for less may help.
     pub(super) may_be_refusal: bool,
+    /// It would have made an object, and perhaps did.
+    pub(super) may_be_applied: bool,
+}
+
+impl From<StoreError> for Failure {
+    /// One that teaches nothing.
+    fn from(error: StoreError) -> Self {
+        Self { error, may_be_refusal: false, may_be_applied: false }
+    }
 }
 
 /// What the store answered.
@@ -106,7 +116,8 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let Some(response) = error.raw_response() else {
-        return Failure { error: unanswered(call, error, known), may_be_refusal: false };
+        let may_be_applied = matches!(call, Call::Put | Call::Complete);
+        return Failure { may_be_applied, ..unanswered(call, error, known).into() };
     };
     let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
     let message = known.hide(metadata.and_then(ProvideErrorMetadata::message).unwrap_or_default());
@@ -116,7 +127,7 @@ where
         message: &message,
         region: response.headers().get("x-amz-bucket-region"),
     };
-    Failure { error: refused(call, answer), may_be_refusal: may_be_refusal(call, answer) }
+    Failure { may_be_refusal: may_be_refusal(call, answer), ..refused(call, answer).into() }
 }
 
 /// Nobody answered: the network, a timeout, or credentials that could not be had.

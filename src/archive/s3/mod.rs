@@ -10,10 +10,10 @@
 //! Where room is short a part is sent while it comes, with its checksum behind it (`flowing`).
 //!
 //! What can stand between a call and its outcome: attempts inside it (`connect`), a body sent again because the store
-//! received other bytes, less asked for because the store knows no better (`negotiation`). So a put that was
-//! applied and not answered comes back as [`StoreError::Exists`], found by its own second attempt, and a complete as
-//! that or [`StoreError::UploadLost`]: the caller looks. A store that refuses conditions is looked at right before each
-//! sending, and what is there is [`StoreError::Exists`] as well. A completion that is refused leaves its upload as it is,
+//! received other bytes, less asked for because the store knows no better (`negotiation`). A put or complete
+//! that nobody answered is sent again only after a look, and so is each that no condition protects; what that finds, or
+//! a second attempt of the SDK after a 5xx, is [`StoreError::Exists`] or, of an upload that has ended,
+//! [`StoreError::UploadLost`]: the caller looks whose it is. A completion that is refused leaves its upload as it is,
 //! and is sent again without its parts.
 //!
 //! A future that is dropped in the middle leaves its upload open, and a part of a dead process stays: to abort, now or
@@ -44,7 +44,7 @@ use futures_util::stream::unfold;
 use self::connect::Connector;
 use self::errors::{Call, Failure};
 use self::flowing::{Flowed, Reception};
-use self::negotiation::{Negotiation, Proof, Stated, Terms};
+use self::negotiation::{Attempt, Negotiation, Proof, Stated, Terms};
 use self::settings::Fixed;
 use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId};
 use crate::config::BucketSettings;
@@ -119,8 +119,8 @@ impl S3Store {
     }
 
     /// What takes the place of a condition: a look right before the write.
-    async fn look_if_due(&self, key: &ObjectKey, terms: Terms) -> Result<(), StoreError> {
-        if terms.unconditional && self.head(key).await?.is_some() {
+    async fn look_if_due(&self, key: &ObjectKey, attempt: &Attempt<'_>) -> Result<(), StoreError> {
+        if attempt.needs_look() && self.head(key).await?.is_some() {
             return Err(StoreError::Exists(
                 "HeadObject found the key taken right before it was to be written".to_owned(),
             ));
@@ -216,10 +216,8 @@ impl S3Store {
         // A second attempt after a lost answer would leave the first one's upload behind, which nobody knows of.
         let request = request.customize().config_override(connect::one_attempt());
         let output = request.send().await.map_err(|error| self.failure(Call::Create, &error))?;
-        output.upload_id.map(UploadId).ok_or_else(|| Failure {
-            error: StoreError::Unavailable("CreateMultipartUpload was answered without an upload id".to_owned()),
-            may_be_refusal: false,
-        })
+        let unnamed = || StoreError::Unavailable("CreateMultipartUpload was answered without an upload id".to_owned());
+        output.upload_id.map(UploadId).ok_or_else(|| unnamed().into())
     }
 
     async fn send_complete(
@@ -249,9 +247,9 @@ impl S3Store {
     }
 }
 
-/// The SDK repeats a write by itself only if its condition goes with it: without one, a look comes before each sending.
+/// Which attempts of a write are the SDK's own: none before which the key must be looked at.
 fn attempts(terms: Terms) -> Builder {
-    if terms.unconditional { connect::one_attempt() } else { Builder::new() }
+    if terms.unconditional { connect::one_attempt() } else { connect::repeated_when_answered() }
 }
 
 #[async_trait]
@@ -290,7 +288,7 @@ impl ObjectStore for S3Store {
     ) -> Result<Stored, StoreError> {
         let mut attempt = self.puts.attempt();
         loop {
-            self.look_if_due(key, attempt.terms()).await?;
+            self.look_if_due(key, &attempt).await?;
             match self.send_put(key, label, &body, receipt, attempt.terms()).await {
                 Ok(stored) => {
                     attempt.succeeded();
@@ -366,7 +364,7 @@ impl ObjectStore for S3Store {
         let adds_up = !has_flowed && whole.is_of(parts.iter().map(|part| &part.checksums));
         let mut attempt = if adds_up { self.completions.attempt() } else { self.completions.attempt_with_all_sums() };
         loop {
-            self.look_if_due(key, attempt.terms()).await?;
+            self.look_if_due(key, &attempt).await?;
             match self.send_complete(key, upload, parts, whole, attempt.terms()).await {
                 Ok(stored) => {
                     attempt.succeeded();

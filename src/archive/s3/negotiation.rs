@@ -21,8 +21,7 @@ use super::errors::Failure;
 use crate::archive::store::StoreError;
 use crate::config::ChecksumChoice;
 
-/// How often one body is sent when the store says that other bytes arrived, or a write without a condition when it is
-/// not answered.
+/// How often one body is sent when the store says that other bytes arrived, or a write when nobody answers it.
 const SENDINGS: u32 = 3;
 
 /// What the store is asked to check, from the best to nothing.
@@ -175,7 +174,7 @@ impl Negotiation {
     fn attempt_down_to(&self, least: Terms) -> Attempt<'_> {
         let terms = self.settled();
         let less = terms.down_to(least).into_iter();
-        Attempt { negotiation: self, begun_with: terms, terms, less, refused: None, sendings: 1 }
+        Attempt { negotiation: self, begun_with: terms, terms, less, refused: None, may_be_applied: false, sendings: 1 }
     }
 
     /// Another request, begun before, may have settled for less meanwhile: less stays.
@@ -224,6 +223,7 @@ pub(super) struct Attempt<'a> {
     less: std::vec::IntoIter<Terms>,
     /// The first refusal.
     refused: Option<StoreError>,
+    may_be_applied: bool,
     sendings: u32,
 }
 
@@ -231,6 +231,12 @@ impl Attempt<'_> {
     /// What to ask for this time.
     pub(super) fn terms(&self) -> Terms {
         self.terms
+    }
+
+    /// Whether the key must be looked at right before: the store does not say that it is taken, or will say so of what
+    /// this very request has made.
+    pub(super) fn needs_look(&self) -> bool {
+        self.terms.unconditional || self.may_be_applied
     }
 
     /// The store took it.
@@ -246,6 +252,7 @@ impl Attempt<'_> {
     /// The failure, if not. When everything was refused it is the first one's, which was about none of it.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<(), StoreError> {
         if self.is_worth_another_sending(&failure) {
+            self.may_be_applied |= failure.may_be_applied;
             self.sendings += 1;
             return Ok(());
         }
@@ -264,7 +271,7 @@ impl Attempt<'_> {
     fn is_worth_another_sending(&self, failure: &Failure) -> bool {
         let may_help = match failure.error {
             StoreError::Corrupted(_) => true,
-            StoreError::Unavailable(_) => self.terms.unconditional,
+            StoreError::Unavailable(_) => self.terms.unconditional || failure.may_be_applied,
             StoreError::Exists(_) | StoreError::UploadLost(_) | StoreError::Setup { .. } => false,
         };
         may_help && !failure.may_be_refusal && self.sendings < SENDINGS

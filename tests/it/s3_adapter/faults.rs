@@ -102,19 +102,22 @@ async fn an_attempt_is_made_three_times_with_the_whole_body() {
 }
 
 #[tokio::test]
-async fn a_put_that_was_applied_but_not_answered_is_found_to_exist() {
-    let (s3, store) = fixture().await;
-    s3.fail_next(Op::PutObject, Times::Next(1), Fault::DropAfterApply);
-    assert_eq!(kind(put(&store, &noise(9)).await), "exists");
-    assert_eq!((s3.body(KEY).unwrap(), s3.overwrites()), (noise(9), 0));
-}
-
-#[tokio::test]
-async fn a_complete_that_was_applied_but_not_answered_has_lost_its_upload_and_the_object_is_there() {
-    let (s3, store) = fixture().await;
-    s3.fail_next(Op::CompleteUpload, Times::Next(1), Fault::DropAfterApply);
-    assert_eq!(kind(put_in_parts(&store, &noise(9), MIB).await), "upload lost");
-    assert_eq!(s3.body(KEY).unwrap(), noise(9));
+async fn a_write_that_was_applied_but_not_answered_is_found_by_a_look_and_not_sent_again() {
+    for ignores_conditions in [false, true] {
+        let (s3, store) = fixture().await;
+        if ignores_conditions {
+            s3.fail_next(Op::Any, Times::Forever, Fault::IgnoreIfNoneMatch);
+        }
+        for op in [Op::PutObject, Op::CompleteUpload] {
+            s3.fail_next(op, Times::Next(1), Fault::DropAfterApply);
+            let bytes = noise(9);
+            let outcome =
+                if op == Op::PutObject { put(&store, &bytes).await } else { put_in_parts(&store, &bytes, MIB).await };
+            assert_eq!((kind(outcome), s3.count(op)), ("exists", 1), "{op:?}");
+            assert_eq!((s3.body(KEY).unwrap(), s3.overwrites()), (bytes, 0));
+            s3.forget(KEY);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use super::*;
 
 fn refused(text: &str) -> Failure {
-    Failure { error: StoreError::Setup { reason: "invalid", message: text.to_owned() }, may_be_refusal: true }
+    Failure { may_be_refusal: true, ..StoreError::Setup { reason: "invalid", message: text.to_owned() }.into() }
 }
 
 /// Sends a request to a store that takes what is judged so; how often, and whether it was taken.
@@ -73,8 +73,8 @@ fn the_first_refusal_is_told_and_not_what_came_of_asking_for_less() {
     assert_eq!(attempt.failed(refused("fourth")).unwrap_err().to_string(), "first");
     let mut attempt = uploads.attempt();
     attempt.failed(refused("first")).unwrap();
-    let other = Failure { error: StoreError::Exists("taken".to_owned()), may_be_refusal: false };
-    assert_eq!(attempt.failed(other).unwrap_err().to_string(), "taken");
+    let other = StoreError::Exists("taken".to_owned());
+    assert_eq!(attempt.failed(other.into()).unwrap_err().to_string(), "taken");
 }
 
 #[test]
@@ -120,19 +120,32 @@ fn a_late_success_does_not_strengthen_what_was_settled() {
 fn a_body_that_arrives_wrong_is_sent_three_times() {
     let puts = Negotiation::of_puts(ChecksumChoice::Auto);
     let mut attempt = puts.attempt();
-    let corrupted = || Failure { error: StoreError::Corrupted(String::new()), may_be_refusal: false };
+    let corrupted = || StoreError::Corrupted(String::new()).into();
     let outcomes: Vec<bool> = (0..3).map(|_| attempt.failed(corrupted()).is_ok()).collect();
     assert_eq!(outcomes, [true, true, false]);
     assert_eq!(puts.settled(), Terms::ALL);
 }
 
 #[test]
-fn only_a_write_without_a_condition_is_repeated_here_when_it_is_not_answered() {
+fn an_answer_that_says_wait_is_left_to_the_sdk_where_a_condition_goes_with_the_write() {
     let puts = Negotiation::of_puts(ChecksumChoice::Auto);
-    let unanswered = || Failure { error: StoreError::Unavailable(String::new()), may_be_refusal: false };
-    assert!(puts.attempt().failed(unanswered()).is_err());
+    let throttled = || StoreError::Unavailable(String::new()).into();
+    assert!(puts.attempt().failed(throttled()).is_err());
     negotiated(puts.attempt(), |terms| terms.unconditional);
     let mut attempt = puts.attempt();
-    let outcomes: Vec<bool> = (0..3).map(|_| attempt.failed(unanswered()).is_ok()).collect();
+    let outcomes: Vec<bool> = (0..3).map(|_| attempt.failed(throttled()).is_ok()).collect();
     assert_eq!(outcomes, [true, true, false]);
+}
+
+#[test]
+fn what_may_have_been_applied_is_sent_again_after_a_look() {
+    let puts = Negotiation::of_puts(ChecksumChoice::Auto);
+    let unanswered = || Failure { may_be_applied: true, ..StoreError::Unavailable(String::new()).into() };
+    let mut attempt = puts.attempt();
+    assert!(!attempt.needs_look());
+    for _ in 0..2 {
+        attempt.failed(unanswered()).unwrap();
+        assert!(attempt.needs_look());
+    }
+    assert!(attempt.failed(unanswered()).is_err());
 }
