@@ -8,8 +8,8 @@
 //! writes `session.json`; `leftovers` remembers uploads that lead nowhere, and `sweep` aborts them.
 //!
 //! Races left alone: between the look at a key and the write somebody else may create it. Stores that honour
-//! `If-None-Match` refuse our write then, and we look again; on one that ignores it, whoever writes last wins, which
-//! the look can only make unlikely.
+//! `If-None-Match` refuse our write then, and we look again; on one that ignores or refuses the condition, whoever
+//! writes last wins, which the look can only make unlikely.
 
 pub mod audit;
 pub mod keep;
