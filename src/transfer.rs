@@ -4,7 +4,7 @@
 //! taken from one [`Memory`] that all transfers share; the room goes back when the part is dropped, which is after the
 //! bucket has it. A part that is held can be sent again, so this is what is done while there is room.
 //!
-//! Where room is short, a part [flows](Coming::Flows): it is sent while it comes, and holds a megabyte. So does one that
+//! Where room is short, a part [flows](Coming::Flows): it is sent while it comes, and holds half a megabyte. So does one that
 //! has waited for room for half a second, and one that has been filling for as long while others wait: the slow give
 //! way to the fast, and nobody is slower than its own source. What is of unknown length cannot flow, because a part's
 //! length goes ahead of it; its parts are held, and wait for room in turn. Waiting always ends, since full parts leave
@@ -30,7 +30,7 @@ use crate::receipt::{Checksums, Receipt, Summing, Tally};
 use crate::source::{Download, FetchError};
 
 /// What a part that flows holds at most: two connections' buffers, and what is between them.
-const WINDOW: u64 = 1024 * 1024;
+const WINDOW: u64 = 512 * 1024;
 
 /// One part of a body, with the room that it takes.
 #[derive(Debug)]

@@ -43,6 +43,9 @@ use crate::clock::Clock;
 
 /// Above the usual 100, so that what is "too large" to be read is a length, not a chatty proxy.
 const MOST_HEADERS: usize = 1024;
+/// Read at once at most. Hyper's own limit is three times as large, and of each connection some such buffers are alive: by
+/// hundreds of sources that send in bursts they came to more than all parts.
+const MOST_READ: usize = 128 * 1024;
 /// Routers forget a connection on which nothing moves, and the bucket may keep one waiting.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long a host that sent everything may take to close: it costs each file so much where `close` is ignored.
@@ -87,7 +90,8 @@ impl Dialer {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time").into());
             }
         };
-        let (mut sender, mut connection) = http1::Builder::new().max_headers(MOST_HEADERS).handshake(stream).await?;
+        let (mut sender, mut connection) =
+            http1::Builder::new().max_headers(MOST_HEADERS).max_buf_size(MOST_READ).handshake(stream).await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // Its errors reach whoever waits for the head or the body; all that counts here is what is left over.

@@ -60,9 +60,9 @@ impl IntoIterator for Segments {
     }
 }
 
-/// The pieces of one part. Each piece keeps the whole buffer alive that its connection was read into (up to 400 KiB),
-/// which for a slow source is many times as large as what came: all but the largest are copied together, so that what
-/// is held is what is counted.
+/// The pieces of one part. Each piece keeps the whole buffer alive that its connection was read into (up to 128 KiB),
+/// which for a slow source is many times as large as what came: all but those that nearly fill one are copied together,
+/// so that what is held is what is counted.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     segments: Segments,
@@ -70,7 +70,9 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    /// Pieces below this are copied, into blocks of this size.
+    /// Pieces below this are copied,
+    const LARGE: usize = 112 * 1024;
+    /// into blocks of this size.
     const BLOCK: usize = 256 * 1024;
 
     pub(super) fn len(&self) -> u64 {
@@ -78,7 +80,7 @@ impl Gathering {
     }
 
     pub(super) fn push(&mut self, mut piece: Bytes) {
-        if piece.len() >= Self::BLOCK {
+        if piece.len() >= Self::LARGE {
             self.settle();
             self.segments.push(piece);
             return;
