@@ -2,43 +2,35 @@
 
 mod lessons;
 mod service;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use async_trait::async_trait;
-use tokio::sync::{Mutex, Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::archive::Archive;
 use crate::archive::s3::S3Store;
-use crate::archive::store::{ObjectStore, UploadId};
-use crate::archive::sweep::LeftUpload;
-use crate::archive::{Archive, UploadLedger};
-use crate::backoff::Backoff;
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::archive::store::ObjectStore;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{BotSettings, Settings};
 use crate::flights::Flights;
 use crate::http::{self, Site};
 use crate::journey::{Bot, Journeys, Line};
-use crate::key::ObjectKey;
 use crate::kore::budget::Budget;
 use crate::kore::client::KoreClient;
 use crate::metrics::{Metrics, Stage};
 use crate::pause::{Change, Pauses, What};
-use crate::queue::desk::Record;
 use crate::queue::writer::Health;
 use crate::queue::{Desk, Queue, QueueError, RunLock, Write, Writer};
 use crate::shutdown::Shutdown;
 use crate::worker::{Ended, Vitals, Worker};
 use lessons::Account;
-
-/// How long the note of an upload may take before the upload is created all the same: another program may hold the
-/// queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that time, the
-/// bucket's own rule for incomplete uploads clears up.
-const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
+use uploads::sweep;
+pub use uploads::{QueueLedger, recall_uploads};
 
 /// How long the last notes may take to be written once the daemon is stopping.
 const LAST_NOTES: Duration = Duration::from_secs(2);
@@ -311,47 +303,6 @@ async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys, lock:
     }
 }
 
-/// Aborts the uploads that lead nowhere: those of earlier runs, and those whose abortion failed. What cannot be reached
-/// now is tried again.
-async fn sweep(journeys: Journeys) {
-    let patience =
-        Backoff::new(Duration::from_secs(10), 2.0, Duration::from_mins(15)).expect("the constants make sense");
-    let mut step = 0;
-    loop {
-        if journeys.archive.sweep().await == 0 {
-            step = 0;
-            journeys.archive.until_left().await;
-        } else {
-            tokio::select! {
-                () = journeys.archive.until_left() => {}
-                () = journeys.clock.sleep(patience.wait(step)) => step += 1,
-            }
-        }
-    }
-}
-
-/// Tells the archive what earlier runs left, before this one begins uploads of its own.
-pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
-    match desk.left_uploads(run).await {
-        Ok(left) => left
-            .iter()
-            .filter_map(|record| left_upload(record, &journeys.bucket))
-            .for_each(|upload| journeys.archive.leave(upload)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot see whether earlier runs left uploads; the next start looks again");
-        }
-    }
-}
-
-fn left_upload(record: &Record, bucket: &str) -> Option<LeftUpload> {
-    let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
-    let is_ours = text("bucket")? == bucket;
-    let upload = text("upload_id").map(UploadId);
-    let noted = text("started_at").filter(|_| upload.is_none()).and_then(|at| Timestamp::parse(&at).ok());
-    let (id, key) = (record.get("id")?.as_i64()?, ObjectKey::parse(text("key")?).ok()?);
-    is_ours.then_some(LeftUpload { id, key, upload, noted })
-}
-
 /// Bytes of write-ahead log that nobody needs, and how often it is looked at.
 const LONG_WAL: u64 = 256 * 1024 * 1024;
 const WAL_LOOK: Duration = Duration::from_mins(1);
@@ -367,51 +318,5 @@ async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
             );
         }
         clock.sleep(WAL_LOOK).await;
-    }
-}
-
-/// The ledger of uploads, kept in the queue.
-#[derive(Debug)]
-pub struct QueueLedger {
-    bucket: String,
-    writer: Writer,
-    clock: Arc<dyn Clock>,
-    next: AtomicI64,
-}
-
-impl QueueLedger {
-    /// A ledger of this bucket's uploads, behind this writer.
-    #[must_use]
-    pub fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
-        // Above what any earlier run has used, as long as the clock is not set back by more than it ran.
-        let first = clock.now().as_millis().saturating_mul(1000);
-        Self { bucket, writer, clock, next: AtomicI64::new(first) }
-    }
-}
-
-#[async_trait]
-impl UploadLedger for QueueLedger {
-    async fn intend(&self, key: &ObjectKey) -> Option<i64> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (bucket, key, run) = (self.bucket.clone(), key.as_str().to_owned(), self.writer.run().to_owned());
-        let noted: oneshot::Receiver<_> =
-            self.writer.submit(Write::UploadIntended { id, bucket, key, run, at: self.clock.now() });
-        tokio::select! {
-            biased;
-            // The writer has ended: this daemon is about to, or a newer one has taken the queue over.
-            noted = noted => return noted.ok().map(|_| id),
-            () = self.clock.sleep(LEDGER_PATIENCE) => {
-                tracing::warn!("the queue cannot be written to; a large file goes up without a note of it");
-            }
-        }
-        Some(id)
-    }
-
-    fn created(&self, id: i64, upload: &UploadId) {
-        drop(self.writer.submit(Write::UploadCreated { id, upload_id: upload.0.clone() }));
-    }
-
-    fn ended(&self, id: i64) {
-        drop(self.writer.submit(Write::UploadEnded { id }));
     }
 }

@@ -7,9 +7,10 @@
 //! An idle daemon wakes once a second to see whether anybody has committed, which costs next to nothing; it looks into
 //! the table only then, or when something is due.
 
+mod vitals;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -19,10 +20,11 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::journey::Journeys;
 use crate::pause::{Gate, What};
 use crate::queue::{Applied, Claimed, Claims, Due, Hands, QueueError, Write};
+pub use vitals::Vitals;
 
 /// How often an idle daemon looks whether somebody inserted a row.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,59 +38,6 @@ const MOST_UNWRITTEN: usize = 10_000;
 const SHUNNED: Duration = Duration::from_secs(2);
 /// How long results may take to be written once the daemon is stopping.
 const LAST_WRITES: Duration = Duration::from_secs(10);
-
-/// What others may know of the loop: that it makes progress, and how much it has in hand.
-#[derive(Clone, Debug)]
-pub struct Vitals {
-    shared: Arc<Shared>,
-    clock: Arc<dyn Clock>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    beat_millis: AtomicU64,
-    in_hand: AtomicUsize,
-    changes: AtomicU64,
-}
-
-impl Vitals {
-    /// Beats now.
-    #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let vitals = Self { shared: Arc::default(), clock };
-        vitals.beat(0);
-        vitals
-    }
-
-    fn beat(&self, in_hand: usize) {
-        let millis = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.shared.beat_millis.store(millis, Ordering::Relaxed);
-        self.shared.in_hand.store(in_hand, Ordering::Relaxed);
-    }
-
-    fn count(&self, has_changed: bool) {
-        self.shared.changes.fetch_add(u64::from(has_changed), Ordering::Relaxed);
-    }
-
-    /// How often the queue was found changed: who counts its rows need not do so again before.
-    #[must_use]
-    pub fn changes(&self) -> u64 {
-        self.shared.changes.load(Ordering::Relaxed)
-    }
-
-    /// How long ago the loop last came round.
-    #[must_use]
-    pub fn age(&self) -> Duration {
-        let beat = Duration::from_millis(self.shared.beat_millis.load(Ordering::Relaxed));
-        self.clock.elapsed().saturating_sub(beat)
-    }
-
-    /// Rows that are taken.
-    #[must_use]
-    pub fn in_hand(&self) -> usize {
-        self.shared.in_hand.load(Ordering::Relaxed)
-    }
-}
 
 /// The loop's state.
 #[derive(Debug)]

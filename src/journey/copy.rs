@@ -13,11 +13,11 @@ use futures_util::stream;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::judge::milder;
 use super::{Asked, Bot, Journeys, Last, Sight};
 use crate::archive::CopyError;
 use crate::archive::keep::{FileJob, Kept};
 use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
-use crate::archive::store::StoreError;
 use crate::clock::Timestamp;
 use crate::decide::{ODD_BODY_TRIES, Seen};
 use crate::flights::Watched;
@@ -25,7 +25,7 @@ use crate::key::{KeyParts, Named, NotAKey, ObjectKey, distinct_names};
 use crate::metrics::Stage;
 use crate::pause::What;
 use crate::queue::desk::Record;
-use crate::queue::writer::{Facts, Recording};
+use crate::queue::write::{Facts, Recording};
 use crate::queue::{Row, Write};
 use crate::receipt::{Crc64Nvme, Receipt, Sha256};
 use crate::session::StatusKind;
@@ -102,7 +102,7 @@ impl Journeys {
             match result {
                 Ok(recording) => kept.push(recording),
                 Err(CopyError::Stopped) => return None,
-                Err(error) => worst = Some(milder(worst, self.judge(&plan, &error))),
+                Err(error) => worst = Some(milder(worst, self.judge(&plan.file.name, &error))),
             }
         }
         if let Some(fault) = fault {
@@ -314,34 +314,6 @@ impl Journeys {
         beside.unwrap_or_else(|| self.template.key(parts(row), name))
     }
 
-    fn judge(&self, plan: &Plan, error: &CopyError) -> Sight {
-        self.judge_named(&plan.file.name.chars().take(100).collect::<String>().escape_debug().to_string(), error)
-    }
-
-    /// Whose error it is, and what follows for the row.
-    fn judge_named(&self, name: &str, error: &CopyError) -> Sight {
-        let text = format!("{name}: {error}");
-        let trouble = |at_least| Seen::Trouble { at_least };
-        let (seen, stage) = match error {
-            CopyError::Fetch(FetchError::Expired { code, .. }) => {
-                (Seen::Failure { not_found: *code == Some(404) }, Stage::Download)
-            }
-            CopyError::Fetch(FetchError::HostRefused { .. }) => (Seen::HostRefused, Stage::Download),
-            CopyError::Fetch(FetchError::TooLarge { .. }) => (Seen::TooLarge, Stage::Download),
-            CopyError::Fetch(FetchError::Unreachable { retry_after, .. }) => {
-                (trouble(retry_after.unwrap_or_default()), Stage::Download)
-            }
-            CopyError::Fetch(FetchError::Refused { .. }) => (Seen::Failure { not_found: false }, Stage::Download),
-            CopyError::Odd(_) => (Seen::OddBody, Stage::Download),
-            CopyError::Key(_) | CopyError::Unsettled(_) => (Seen::Failure { not_found: false }, Stage::Upload),
-            CopyError::Store(store) => (trouble(self.pause(&What::Bucket, store_reason(store), &text)), Stage::Upload),
-            CopyError::Mismatch { .. } => (trouble(self.pause(&What::Bucket, "mismatch", &text)), Stage::Verify),
-            CopyError::Stopped => (trouble(Duration::ZERO), Stage::Upload),
-        };
-        self.metrics.failed(stage);
-        Sight { seen, trouble: Some((stage, text)) }
-    }
-
     fn known(&self, record: &Record) -> Option<(Sha256Text, Known)> {
         let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
         if text("bucket")? != self.bucket {
@@ -388,31 +360,6 @@ struct Landing<'a>(&'a Journeys);
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         self.0.metrics.in_flight(-1.0);
-    }
-}
-
-fn store_reason(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Setup { reason, .. } => reason,
-        StoreError::Unavailable(_) => "unavailable",
-        StoreError::Corrupted(_) => "corrupted",
-        StoreError::Exists(_) | StoreError::UploadLost(_) => "conflict",
-    }
-}
-
-/// The sight that is milder for the row; of two alike the first.
-fn milder(one: Option<Sight>, other: Sight) -> Sight {
-    let severity = |seen: &Seen| match seen {
-        Seen::Trouble { .. } => 0,
-        Seen::HostRefused => 1,
-        Seen::OddBody => 2,
-        Seen::Failure { .. } => 3,
-        Seen::TooLarge => 4,
-        Seen::Status(..) | Seen::Archived { .. } => 5,
-    };
-    match one {
-        Some(one) if severity(&one.seen) <= severity(&other.seen) => one,
-        _ => other,
     }
 }
 

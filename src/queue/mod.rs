@@ -11,7 +11,7 @@
 //! stops no polling.
 //!
 //! All writes of the daemon go through one [`writer`], which commits what is waiting in one transaction, in order.
-//! `desk` is what people's commands need; `claim` what the worker needs; `sql` the statements of the results.
+//! `desk` is what people's commands need; `claim` what the worker needs; `write` the results, `sql` their statements.
 
 pub mod claim;
 pub mod desk;
@@ -22,6 +22,7 @@ mod inspect;
 pub mod lock;
 pub mod rows;
 mod sql;
+pub mod write;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub use desk::Desk;
 pub use hands::Hands;
 pub use lock::RunLock;
 pub use rows::{Claimed, Lease, Row};
-pub use writer::{Applied, Write, Writer};
+pub use write::{Applied, Write};
+pub use writer::Writer;
 
 use crate::clock::Clock;
 use file::Identity;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::rows::Lease;
-use super::writer::{Applied, Note, Write};
+use super::write::{Applied, Note, Write};
 use crate::clock::Timestamp;
 use crate::decide::History;
 use crate::pause::Pause;
@@ -237,7 +237,7 @@ async fn event(
     Ok(())
 }
 
-async fn archived(connection: &mut SqliteConnection, recording: &super::writer::Recording) -> Result<(), sqlx::Error> {
+async fn archived(connection: &mut SqliteConnection, recording: &super::write::Recording) -> Result<(), sqlx::Error> {
     if let Some(key) = &recording.instead_of {
         let sql = "DELETE FROM recordings WHERE bucket = ?1 AND key = ?2 AND session_id = ?3";
         let session_id = recording.session_id.as_str();

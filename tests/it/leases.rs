@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kore_archiver::clock::{Clock, SystemClock};
-use kore_archiver::queue::writer::{Health, Note};
+use kore_archiver::queue::write::Note;
+use kore_archiver::queue::writer::Health;
 use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Row, Write};
 use kore_archiver::session::Reason;
 use sqlx::sqlite::SqliteConnectOptions;

@@ -1,0 +1,119 @@
+//! What came of an attempt: decided, logged once, and made a write.
+
+use super::{Journeys, Sight};
+use crate::clock::Timestamp;
+use crate::decide::{Next, Seen, Step};
+use crate::metrics::Stage;
+use crate::queue::write::Note;
+use crate::queue::{Claimed, Row, Write};
+use crate::session::{Reason, Status};
+
+impl Journeys {
+    /// Ages decide only while the clock can be believed: a jump ends no row.
+    pub(super) fn decide(&self, row: &Row, seen: Seen) -> Step {
+        let (now, draw) = (self.clock.now(), (self.draw)());
+        if self.clock.is_steady() {
+            return self.learned.decide(&self.policy, row, seen, now, draw);
+        }
+        self.learned.decide(&self.policy.ageless(), row, seen, now, draw)
+    }
+
+    pub(super) fn conclude(&self, row: &Row, status: Option<&Status>, sight: Sight) -> Write {
+        let step = self.decide(row, sight.seen);
+        self.record(row, status, sight, step)
+    }
+
+    /// The one place where an attempt's outcome is logged and turned into a write.
+    pub(super) fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: Step) -> Write {
+        let said = status.map_or("", Status::as_str);
+        let charged = step.history.failures > row.history.failures;
+        let note = sight.trouble.as_ref().map(|(stage, error)| Note::new(stage.as_str(), charged, error));
+        let kore_status = status.map(|status| status.as_str().to_owned());
+        let (id, bot) = (row.session_id.as_str(), row.bot.as_str());
+        match step.next {
+            Next::Wait(at) => {
+                if let Some((stage, error)) = &sight.trouble {
+                    let (stage, failures) = (stage.as_str(), step.history.failures);
+                    tracing::warn!(session.id = id, bot, kore.status = said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
+                } else {
+                    let polls = step.history.polls;
+                    tracing::info!(session.id = id, bot, kore.status = said, polls, next_poll_at = %at, "not ready");
+                }
+                let lease = row.lease.clone();
+                Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }
+            }
+            Next::Finish(reason) => {
+                let row = Row { history: step.history, ..row.clone() };
+                self.finish(&row, status, reason, sight.trouble)
+            }
+            Next::Copy => unreachable!("a status that leads to copying is acted on, not recorded"),
+        }
+    }
+
+    pub(super) fn finish(
+        &self,
+        row: &Row,
+        status: Option<&Status>,
+        reason: Reason,
+        trouble: Option<(Stage, String)>,
+    ) -> Write {
+        let (id, bot, state, polls) =
+            (row.session_id.as_str(), row.bot.as_str(), reason.state().as_str(), row.history.polls);
+        let said = status.map_or("", Status::as_str);
+        let error = trouble.as_ref().map_or("", |(_, error)| error.as_str());
+        if reason == Reason::Archived {
+            tracing::info!(session.id = id, bot, state, reason = reason.as_str(), polls, "finished");
+        } else {
+            tracing::warn!(
+                session.id = id,
+                bot,
+                state,
+                reason = reason.as_str(),
+                polls,
+                kore.status = said,
+                error,
+                "finished"
+            );
+        }
+        self.metrics.finished(&row.bot, reason);
+        Write::Finishes {
+            lease: row.lease.clone(),
+            history: row.history.clone(),
+            kore_status: status.map(|status| status.as_str().to_owned()),
+            reason,
+            at: self.clock.now(),
+            note: trouble.map(|(stage, error)| Note::new(stage.as_str(), false, &error)),
+        }
+    }
+
+    /// A task that panicked: that row waits like one that failed, the others go on.
+    #[must_use]
+    pub fn after_panic(&self, claimed: &Claimed) -> Option<Write> {
+        match claimed {
+            Claimed::Row(row) => {
+                let error = "working on this row failed inside the daemon; please report it with its log".to_owned();
+                let sight = Sight { seen: Seen::Failure { not_found: false }, trouble: Some((Stage::Poll, error)) };
+                Some(self.conclude(row, None, sight))
+            }
+            Claimed::Invalid { .. } => None,
+        }
+    }
+}
+
+/// It is too early to ask.
+pub(super) fn put_off(row: &Row, at: Timestamp) -> Write {
+    tracing::info!(session.id = %row.session_id, bot = row.bot, next_poll_at = %at, "too early to ask");
+    let (lease, history) = (row.lease.clone(), row.history.clone());
+    Write::Waits { lease, history, kore_status: None, next_poll_at: at, note: None }
+}
+
+/// The error is noted; nothing else about the row changes.
+pub(super) fn keeps_its_place(row: &Row, error: &str) -> Write {
+    Write::Waits {
+        lease: row.lease.clone(),
+        history: row.history.clone(),
+        kore_status: None,
+        next_poll_at: row.due_at,
+        note: Some(Note::new(Stage::Poll.as_str(), false, error)),
+    }
+}
