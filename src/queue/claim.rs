@@ -201,17 +201,22 @@ impl Basket<'_> {
     }
 }
 
+/// The rows at a list of places. By them and no index, where SQLite would rather walk all that is pending.
+fn rows_sql() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM sessions NOT INDEXED \
+         WHERE rowid IN (SELECT value FROM json_each(?1)) AND state = 'pending'"
+    )
+}
+
 /// The pending rows at these places, in that order; in one statement, for each costs a turn of SQLite's thread.
 async fn rows_at(
     connection: &mut SqliteConnection,
     places: Vec<i64>,
     now: Timestamp,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM sessions WHERE rowid IN (SELECT value FROM json_each(?1)) AND state = 'pending'"
-    );
     let list = serde_json::to_string(&places).expect("numbers are JSON");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(list).fetch_all(connection).await?;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(rows_sql())).bind(list).fetch_all(connection).await?;
     let mut rows = rows.iter().map(|row| claimed(row, now)).collect::<Result<Vec<_>, _>>()?;
     rows.sort_by_key(|row| places.iter().position(|place| *place == row.lease().row()));
     Ok(rows)
@@ -256,4 +261,25 @@ async fn strangers_rows(
         }
     }
     Ok(basket.rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::file::create_if_missing;
+
+    /// However many rows are pending: those of a claim are found one by one.
+    #[tokio::test]
+    async fn the_rows_of_a_claim_are_read_by_their_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        create_if_missing(&path).await.unwrap();
+        let mut queue = connect(&path).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", rows_sql()));
+        let steps: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(explain).bind("[1]").fetch_all(&mut queue).await.unwrap();
+        let of_sessions: Vec<&str> =
+            steps.iter().map(|step| step.3.as_str()).filter(|step| step.contains("sessions")).collect();
+        assert_eq!(of_sessions, ["SEARCH sessions USING INTEGER PRIMARY KEY (rowid=?)"]);
+    }
 }
