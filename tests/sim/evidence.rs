@@ -1,10 +1,11 @@
 //! The proof that a done row is done: its sidecar, and under each of its keys the source's very bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kore_archiver::receipt::Sha256;
 use serde::Deserialize;
 
+use crate::script::File;
 use crate::world::{State, World};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -21,7 +22,8 @@ struct Sidecar {
     recordings: Vec<Entry>,
 }
 
-/// What the newest sidecar of the session lists, if that is exactly these files, each whole in the bucket.
+/// What the newest sidecar of the session lists, if these files are among that, and each is whole in the bucket: a list
+/// that shrank leaves a sidecar that has more of the session's files.
 pub(crate) fn of_done(world: &World, id: &str, files: &[usize]) -> Result<Vec<Entry>, String> {
     let state = world.lock();
     if files.is_empty() {
@@ -56,18 +58,26 @@ fn newest_sidecars(state: &State, id: &str) -> Vec<Sidecar> {
 }
 
 fn matches(state: &State, id: &str, files: &[usize], sidecar: &Sidecar) -> Result<(), String> {
-    if sidecar.session_id != id || sidecar.recordings.len() != files.len() {
-        return Err(format!("its sidecar lists {} files where {} are right", sidecar.recordings.len(), files.len()));
+    let script = &state.kore[id].script.files;
+    if sidecar.session_id != id {
+        return Err(format!("its sidecar is of {}", sidecar.session_id));
     }
-    for place in files {
-        let file = &state.kore[id].script.files[*place];
-        let (bytes, sha256) = (i64::try_from(file.body.len()).unwrap_or(-1), Sha256::of(&file.body).to_string());
-        let fits = |entry: &&Entry| entry.file_name == file.name && entry.bytes == bytes && entry.sha256 == sha256;
-        let entry = sidecar.recordings.iter().find(fits);
-        let entry = entry.ok_or_else(|| format!("its sidecar does not list file {place} as it is"))?;
-        if state.bucket.objects.get(&entry.key) != Some(&file.body) {
+    let mut listed = BTreeSet::new();
+    for entry in &sidecar.recordings {
+        let place = script.iter().position(|file| is_of(entry, file));
+        let place = place.ok_or_else(|| format!("its sidecar lists {} as none of its files is", entry.file_name))?;
+        if state.bucket.objects.get(&entry.key) != Some(&script[place].body) {
             return Err(format!("other bytes, or none, are under {}", entry.key));
         }
+        if !listed.insert(place) {
+            return Err(format!("its sidecar lists file {place} twice"));
+        }
     }
-    Ok(())
+    let missing = files.iter().find(|place| !listed.contains(place));
+    missing.map_or(Ok(()), |place| Err(format!("its sidecar does not list file {place}")))
+}
+
+fn is_of(entry: &Entry, file: &File) -> bool {
+    let (bytes, sha256) = (i64::try_from(file.body.len()).unwrap_or(-1), Sha256::of(&file.body).to_string());
+    entry.file_name == file.name && entry.bytes == bytes && entry.sha256 == sha256
 }
