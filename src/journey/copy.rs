@@ -277,12 +277,13 @@ impl Journeys {
         }
     }
 
-    /// Everything is proven: the sidecar goes last, beside its files. `None`, as well, if the row was replaced or
-    /// deleted meanwhile: whoever did that has not asked for this one.
+    /// Everything is proven: the sidecar goes last, beside its files. There is none for a row that was replaced or deleted
+    /// meanwhile: whoever did that has not asked for it. Its lease then writes nothing, but keeps the row in hand until
+    /// what was archived is in the table, so that the next attempt finds it there.
     async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording]) -> Option<Sight> {
         if !self.desk.is_held(&row.lease).await.unwrap_or(true) {
             tracing::info!(session.id = %row.session_id, "the row was changed meanwhile; no sidecar is written for it");
-            return None;
+            return Some(Sight { seen: Seen::Trouble { at_least: Duration::ZERO }, trouble: None });
         }
         let sidecar = Sidecar {
             schema: SCHEMA,
