@@ -105,6 +105,7 @@ impl LastMinute {
 mod tests {
     use super::*;
     use crate::clock::{SystemClock, Timestamp};
+    use crate::kore::testing::FrozenClock;
     use futures_util::FutureExt;
     use proptest::prelude::*;
 
@@ -128,23 +129,6 @@ mod tests {
         }
         async fn sleep(&self, wait: Duration) {
             self.advance(wait);
-        }
-    }
-
-    /// A sleep on it never ends.
-    #[derive(Debug)]
-    struct FrozenClock;
-
-    #[async_trait::async_trait]
-    impl Clock for FrozenClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_seconds(0)
-        }
-        fn elapsed(&self) -> Duration {
-            Duration::ZERO
-        }
-        async fn sleep(&self, _: Duration) {
-            std::future::pending::<()>().await;
         }
     }
 

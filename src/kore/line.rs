@@ -187,38 +187,18 @@ impl Response {
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
     use rustls::ServerConfig;
     use rustls::pki_types::PrivateKeyDer;
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::clock::{SystemClock, Timestamp};
+    use crate::clock::SystemClock;
     use crate::hosts::Reach;
     use crate::kore::faults::describe;
-    use crate::kore::testing::{Act, Server, send};
+    use crate::kore::testing::{Act, FrozenClock, Server, send};
 
     const WHOLE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n0123";
-
-    /// Never out of patience: what ends a wait is what the host does.
-    #[derive(Debug)]
-    struct Patient;
-
-    #[async_trait]
-    impl Clock for Patient {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_seconds(0)
-        }
-
-        fn elapsed(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        async fn sleep(&self, _: Duration) {
-            std::future::pending::<()>().await;
-        }
-    }
 
     /// The body that a host makes of these acts, by this clock.
     async fn body(acts: Vec<Act>, clock: Arc<dyn Clock>) -> Result<Vec<u8>, BoxError> {
@@ -235,9 +215,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_until_the_host_closes_is_seen() {
-        let later = body(vec![send(WHOLE), Act::Drip], Arc::new(Patient)).await;
+        let later = body(vec![send(WHOLE), Act::Drip], Arc::new(FrozenClock)).await;
         assert!(later.unwrap_err().is::<Surplus>());
-        let at_once = body(vec![send(WHOLE), send("4")], Arc::new(Patient)).await;
+        let at_once = body(vec![send(WHOLE), send("4")], Arc::new(FrozenClock)).await;
         assert!(at_once.unwrap_err().is::<Surplus>());
     }
 
@@ -245,7 +225,7 @@ mod tests {
     async fn a_host_that_closes_is_not_waited_for_and_one_that_stays_costs_a_moment() {
         for end in [vec![], vec![Act::Reset]] {
             let acts = [vec![send(WHOLE)], end].concat();
-            assert_eq!(body(acts, Arc::new(Patient)).await.unwrap(), b"0123");
+            assert_eq!(body(acts, Arc::new(FrozenClock)).await.unwrap(), b"0123");
         }
         assert_eq!(body(vec![send(WHOLE), Act::Hang], Arc::new(SystemClock::new())).await.unwrap(), b"0123");
     }
@@ -266,7 +246,7 @@ mod tests {
             let (stream, _) = listener.accept().await.unwrap();
             TlsAcceptor::from(Arc::new(tls)).accept(stream).await.is_ok()
         });
-        let dialer = Dialer::new(Resolver(Reach::Any), Arc::new(Patient)).unwrap();
+        let dialer = Dialer::new(Resolver(Reach::Any), Arc::new(FrozenClock)).unwrap();
         let error = dialer.get(&url, &HeaderMap::new()).await.err().unwrap();
         let words = describe(&*error);
         assert!(words.contains("certificate") && !words.contains("CANARY"), "{words}");

@@ -16,6 +16,25 @@ use crate::config::{BotSettings, ClientSecret, TransferSettings};
 use crate::hosts::MediaHost;
 use crate::source::{FetchError, SignedUrl, Vendor};
 
+/// A sleep on it never ends: who waits beside one is out of patience with nobody.
+#[derive(Debug)]
+pub(crate) struct FrozenClock;
+
+#[async_trait]
+impl Clock for FrozenClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(0)
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep(&self, _: Duration) {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Real time, twenty times as fast: what takes seconds in the field takes milliseconds here.
 #[derive(Debug, Default)]
 struct HastyClock(SystemClock);
