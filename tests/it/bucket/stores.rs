@@ -82,7 +82,7 @@ async fn a_store_that_refuses_what_it_does_not_know_is_found_out_and_archives_al
         assert_eq!(world.end_of(&id(1)).await, "done/archived", "{refusals:?}: {}", world.log());
         for file in &files {
             world.assert_holds(&key(&id(1), file.name()), file);
-            assert_eq!(file.requests(), 1, "{refusals:?}");
+            assert_eq!(file.requests(), 1, "{refusals:?}: {}", world.log());
         }
         assert_eq!((world.s3.keys().len(), world.s3.count(Op::CreateUpload) <= 3), (3, true), "{refusals:?}");
         let (_, page) = daemon.get("/metrics").await;

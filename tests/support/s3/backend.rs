@@ -209,7 +209,7 @@ fn sent_or_default(mut digests: Digests, wanted: &[Algorithm]) -> Digests {
     digests
 }
 
-/// A store that knows less than S3 says so before it reads the body. `lists_sums`: whether a checksum of each part is named.
+/// A store that knows less than S3 says so before it looks at the body. `lists_sums`: whether a checksum of each part is named.
 fn refuse(quirks: &Quirks, headers: &HeaderMap, lists_sums: bool) -> S3Result<()> {
     let named = digests::named(headers);
     let asks = |asked| match asked {

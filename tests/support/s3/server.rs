@@ -130,7 +130,9 @@ impl Server {
     }
 
     async fn apply(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
-        self.s3.call(request.map(Body::from)).await.map_err(|error| io::Error::other(format!("{error:?}")))
+        let may_refuse = Quirks::of(request.extensions()).refused().next().is_some();
+        let request = if may_refuse { read_first(request).await? } else { request.map(Body::from) };
+        self.s3.call(request).await.map_err(|error| io::Error::other(format!("{error:?}")))
     }
 }
 
@@ -149,14 +151,19 @@ async fn wait(how_long: Duration) {
     tokio::time::sleep(how_long).await;
 }
 
+/// With its body read: a client that is still sending would now and then see a broken pipe instead of a refusal.
+async fn read_first(request: Request<Incoming>) -> io::Result<Request<Body>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    Ok(Request::from_parts(head, Body::from(body)))
+}
+
 async fn error_answer(request: Request<Incoming>, status: u16, code: &str) -> Response<Body> {
     refusal(request, status, code, "a fault that was asked for").await
 }
 
-/// Reads the body first: a client that is still sending would see a broken pipe instead of the answer.
 async fn refusal(request: Request<Incoming>, status: u16, code: &str, message: &str) -> Response<Body> {
-    let mut body = request.into_body();
-    while let Some(Ok(_)) = body.frame().await {}
+    let _ = read_first(request).await;
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
