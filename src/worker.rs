@@ -141,7 +141,7 @@ impl Worker {
         for bot in self.bots_due(now) {
             let room = self.room().min(self.room_of(&bot));
             if room > 0 {
-                let rows = self.claims.claim(&bot, room, now, &self.hands).await?;
+                let rows = self.claims.claim(&self.due, &bot, room, now, &self.hands).await?;
                 found.extend(rows.into_iter().map(|claimed| (claimed, bot.clone())));
             }
         }

@@ -18,7 +18,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::file::{Identity, connect, log_written};
 use super::hands::Hands;
-use super::index::{BENT, End, FARTHEST, HIGHEST_PRIORITY, due_places, gaps, levels, next_due, of_level, places};
+use super::index::{BENT, End, FARTHEST, HIGHEST_PRIORITY, Level, due_places, gaps, next_due, of_level, places};
 use super::rows::{COLUMNS, Claimed, claimed};
 use super::{QueueError, check_identity};
 use crate::clock::Timestamp;
@@ -43,12 +43,14 @@ pub struct Claims {
 }
 
 /// What waits to be looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Due {
     /// The known bots that have pending rows, and when the next of each is due.
     pub bots: Vec<(String, Timestamp)>,
     /// Whether there are pending rows of bots that nobody knows.
     pub strangers: bool,
+    /// Each bot's priorities, highest first: at most 2,001 whole ones, because the schema clamps them.
+    pub(super) levels: Vec<(String, Level)>,
 }
 
 impl Due {
@@ -114,7 +116,7 @@ impl Claims {
         self.usable(due).await
     }
 
-    /// Up to `limit` rows of this bot that are due and not in hand, by priority, then by age. Where more of one priority
+    /// Up to `limit` rows of this bot that were due at this look and are not in hand, by priority, then by age. Where more of one priority
     /// is due than is taken, what became due last has every second turn: a backlog does not hold up fresh sessions,
     /// whose media is as likely to be ready.
     ///
@@ -122,13 +124,14 @@ impl Claims {
     /// [`QueueError`] if the queue cannot be read.
     pub async fn claim(
         &mut self,
+        due: &Due,
         bot: &str,
         limit: usize,
         now: Timestamp,
         hands: &Hands,
     ) -> Result<Vec<Claimed>, QueueError> {
         let basket = Basket { rows: Vec::new(), limit, now, hands };
-        let rows = due_rows(&mut self.connection, bot, basket, self.turn).await;
+        let rows = due_rows(&mut self.connection, due, bot, basket, self.turn).await;
         self.usable(rows).await
     }
 
@@ -224,13 +227,14 @@ async fn rows_at(
 
 async fn due_rows(
     connection: &mut SqliteConnection,
+    due: &Due,
     bot: &str,
     mut basket: Basket<'_>,
     turn: End,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let now = basket.now.to_string();
     let far = basket.now.after(FARTHEST).to_string();
-    for level in levels(connection, bot, basket.now).await? {
+    for (_, level) in due.levels.iter().filter(|(of, _)| of == bot) {
         let Some(priority) = level.priority else {
             let bent = places(connection, BENT, bot, HIGHEST_PRIORITY, &now, basket.window()).await?;
             basket.fill(connection, bent).await?;

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
+use sqlx::{FromRow, SqliteConnection};
 
 use super::claim::Due;
 use crate::clock::Timestamp;
@@ -31,48 +31,78 @@ pub(super) async fn next_due(
     now: Timestamp,
 ) -> Result<Due, sqlx::Error> {
     let mut due = Due::default();
-    for (bot, first, last) in ends(connection, bots).await? {
+    for Ends { bot, priority, is_due, is_absurd, first, last } in ends(connection, bots, now).await? {
         let Some(bot) = bot else {
             due.strangers = true;
             continue;
         };
+        let level = Level { priority, is_due, is_absurd };
         let first = first.as_deref().and_then(moment).unwrap_or(now);
         let is_absurd = last.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > now.after(FARTHEST)));
         let at = if is_absurd { now } else { first };
         match due.bots.iter_mut().find(|(known, _)| *known == bot) {
             Some((_, earliest)) => *earliest = at.min(*earliest),
-            None => due.bots.push((bot, at)),
+            None => due.bots.push((bot.clone(), at)),
         }
+        due.levels.push((bot, level));
     }
     due.bots.sort();
+    due.levels.sort_by(|(_, one), (_, other)| other.rank().total_cmp(&one.rank()));
     Ok(due)
 }
 
-/// A bot and when the first and the last row of one of its priorities are due, as they stand there; without them, rows
-/// whose priority went around the schema; without a bot, rows between the bots.
-type Ends = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
+/// The pending rows of a bot that share a priority.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Level {
+    /// `None`: one that went around the schema.
+    pub(super) priority: Option<f64>,
+    /// Some are due.
+    pub(super) is_due: bool,
+    /// Some are due later than any row can be.
+    pub(super) is_absurd: bool,
+}
+
+impl Level {
+    fn rank(self) -> f64 {
+        self.priority.unwrap_or(f64::INFINITY)
+    }
+}
+
+/// One priority of a bot, and when its first and last row are due, as that stands there; without the times, rows whose
+/// priority went around the schema; without a bot, rows between the bots.
+#[derive(FromRow)]
+struct Ends {
+    bot: Option<String>,
+    priority: Option<f64>,
+    is_due: bool,
+    is_absurd: bool,
+    first: Option<Vec<u8>>,
+    last: Option<Vec<u8>>,
+}
 
 /// All of them in one statement: each by itself costs a turn of SQLite's thread, at every look.
-async fn ends(connection: &mut SqliteConnection, bots: &[&str]) -> Result<Vec<Ends>, sqlx::Error> {
-    let query = sqlx::query_as(sqlx::AssertSqlSafe(ends_sql()));
-    query.bind(names(bots)).bind(HIGHEST_PRIORITY).fetch_all(connection).await
+async fn ends(connection: &mut SqliteConnection, bots: &[&str], now: Timestamp) -> Result<Vec<Ends>, sqlx::Error> {
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(ends_sql())).bind(names(bots)).bind(HIGHEST_PRIORITY);
+    query.bind(now.to_string()).bind(now.after(FARTHEST).to_string()).fetch_all(connection).await
 }
 
 /// The index is named where SQLite would rather walk all that is pending.
 fn ends_sql() -> String {
     format!(
-        "{LEVELS} \
-         SELECT bot, \
-                (SELECT CAST(MIN(next_poll_at) AS BLOB) FROM sessions \
-                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority), \
-                (SELECT CAST(MAX(next_poll_at) AS BLOB) FROM sessions \
-                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) \
-           FROM level WHERE priority IS NOT NULL \
+        "{LEVELS}, span AS MATERIALIZED ( \
+         SELECT bot, priority, \
+                (SELECT MIN(next_poll_at) FROM sessions \
+                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) AS first, \
+                (SELECT MAX(next_poll_at) FROM sessions \
+                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) AS last \
+           FROM level WHERE priority IS NOT NULL) \
+         SELECT bot, priority, first <= ?3 AS is_due, last > ?4 AS is_absurd, \
+                CAST(first AS BLOB) AS first, CAST(last AS BLOB) AS last FROM span \
          UNION ALL \
-         SELECT value, NULL, NULL FROM json_each(?1) WHERE EXISTS \
+         SELECT value, NULL, TRUE, FALSE, NULL, NULL FROM json_each(?1) WHERE EXISTS \
            (SELECT 1 FROM sessions INDEXED BY sessions_due WHERE state = 'pending' AND bot = value AND priority > ?2) \
          UNION ALL \
-         SELECT NULL, NULL, NULL \
+         SELECT NULL, NULL, FALSE, FALSE, NULL, NULL \
           WHERE EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_due \
                          WHERE state = 'pending' AND bot < json_extract(?1, '$[0]')) \
              OR EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_due \
@@ -133,46 +163,6 @@ const LEVELS: &str = "WITH RECURSIVE level (bot, priority) AS ( \
                       WHERE state = 'pending' AND sessions.bot = level.bot AND sessions.priority < level.priority) \
           FROM level WHERE priority IS NOT NULL)";
 
-/// The pending rows of a bot that share a priority.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Level {
-    /// `None`: one that went around the schema.
-    pub(super) priority: Option<f64>,
-    /// Some are due.
-    pub(super) is_due: bool,
-    /// Some are due later than any row can be.
-    pub(super) is_absurd: bool,
-}
-
-/// The priorities of a bot's pending rows, highest first: at most 2,001 whole ones, because the schema clamps them.
-pub(super) async fn levels(
-    connection: &mut SqliteConnection,
-    bot: &str,
-    now: Timestamp,
-) -> Result<Vec<Level>, sqlx::Error> {
-    let query = sqlx::query_as(sqlx::AssertSqlSafe(levels_sql())).bind(names(&[bot])).bind(HIGHEST_PRIORITY);
-    let (now, far) = (now.to_string(), now.after(FARTHEST).to_string());
-    let levels: Vec<(Option<f64>, bool, bool)> = query.bind(now).bind(far).fetch_all(connection).await?;
-    let level = |(priority, is_due, is_absurd)| Level { priority, is_due, is_absurd };
-    Ok(levels.into_iter().map(level).collect())
-}
-
-fn levels_sql() -> String {
-    format!(
-        "{LEVELS} \
-         SELECT NULL AS priority, TRUE AS is_due, FALSE AS is_absurd WHERE EXISTS \
-           (SELECT 1 FROM sessions INDEXED BY sessions_due \
-             WHERE state = 'pending' AND bot = json_extract(?1, '$[0]') AND priority > ?2) \
-         UNION ALL SELECT * FROM ( \
-         SELECT priority, \
-                (SELECT MIN(next_poll_at) FROM sessions \
-                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) <= ?3, \
-                (SELECT MAX(next_poll_at) FROM sessions \
-                  WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) > ?4 \
-           FROM level WHERE priority IS NOT NULL ORDER BY priority DESC)"
-    )
-}
-
 /// How many rows are due, counted up to `most`, in ranges of the index.
 pub(super) async fn count_due(
     connection: &mut SqliteConnection,
@@ -196,7 +186,7 @@ pub(super) async fn count_due_of(
     most: i64,
 ) -> Result<i64, sqlx::Error> {
     let mut count = 0;
-    for priority in levels(connection, bot, now).await?.iter().filter_map(|level| level.priority) {
+    for priority in ends(connection, &[bot], now).await?.iter().filter_map(|level| level.priority) {
         let due: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE state = 'pending' AND bot = ?1 AND priority = ?2 \
              AND next_poll_at <= ?3 LIMIT ?4 + 0)",
@@ -336,7 +326,7 @@ mod tests {
         let mut queue = connect(&path).await.unwrap();
         let gaps = ["bot < ?2", "bot > ?1 AND bot < ?2", "bot > ?1"].map(strangers_sql);
         let places = [BENT.to_owned(), of_level("next_poll_at <= ?3")].map(|which| places_sql(&which));
-        for sql in [ends_sql(), levels_sql()].into_iter().chain(gaps).chain(places) {
+        for sql in std::iter::once(ends_sql()).chain(gaps).chain(places) {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
             let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain)
                 .bind("[\"default\",\"sales\"]")

@@ -135,6 +135,11 @@ impl Queue {
     }
 }
 
+/// Whether SQLite refused the one statement, with nothing wrong about the queue as a whole.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    matches!(QueueError::from_sqlx(Path::new(""), error), QueueError::Refused(_))
+}
+
 /// Fails if another file stands where the queue was opened: a writer would go on writing to the old one.
 fn check_identity(path: &Path, identity: Identity) -> Result<(), QueueError> {
     // Whatever stands there, or nothing: it is not what this daemon opened.

@@ -7,31 +7,20 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
+use super::is_refusal;
 use super::rows::Lease;
-use super::write::{Applied, Note, Write};
+use super::write::{Applied, Note, Recording, Write};
 use crate::clock::Timestamp;
 use crate::decide::History;
+use crate::key::ObjectKey;
 use crate::pause::Pause;
 use crate::session::Reason;
 
-/// Whether a write is more than one statement that changes something.
-pub(super) fn takes_several(write: &Write) -> bool {
-    match write {
-        Write::Waits { note, .. } | Write::Finishes { note, .. } => note.is_some(),
-        Write::Archived(recording) => recording.instead_of.is_some(),
-        Write::Refuses { .. }
-        | Write::Event { .. }
-        | Write::UploadIntended { .. }
-        | Write::UploadCreated { .. }
-        | Write::UploadEnded { .. }
-        | Write::Learned { .. }
-        | Write::Paused(_)
-        | Write::Resumed { .. }
-        | Write::ClockSetBack { .. } => false,
-    }
-}
-
-/// Carries out one write inside the batch's transaction.
+/// Carries out one write inside the batch's transaction: one statement that says whether it was applied, and perhaps
+/// another that says no more about it.
+///
+/// # Errors
+/// What SQLite reports of the first statement, which then has changed nothing; of the other, only what is not about it.
 pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
     let applied = match write {
         Write::Waits { lease, history, kore_status, next_poll_at, note } => {
@@ -205,9 +194,20 @@ async fn noted(
         return Ok(Applied::LeaseLost);
     }
     if let Some(note) = note {
-        event(connection, &lease.label, "error", &note.detail().to_string()).await?;
+        unless_refused(event(connection, &lease.label, "error", &note.detail().to_string()).await)?;
     }
     Ok(Applied::Yes)
+}
+
+/// What was to be written beside a result that is there.
+fn unless_refused(written: Result<(), sqlx::Error>) -> Result<(), sqlx::Error> {
+    written.or_else(|error| {
+        if !is_refusal(&error) {
+            return Err(error);
+        }
+        tracing::error!(error = %error, "the queue refused what belongs to a result; the result is written");
+        Ok(())
+    })
 }
 
 /// A bent row may hold anything in any column, its token included: it is known by its place alone. What would break
@@ -237,12 +237,7 @@ async fn event(
     Ok(())
 }
 
-async fn archived(connection: &mut SqliteConnection, recording: &super::write::Recording) -> Result<(), sqlx::Error> {
-    if let Some(key) = &recording.instead_of {
-        let sql = "DELETE FROM recordings WHERE bucket = ?1 AND key = ?2 AND session_id = ?3";
-        let session_id = recording.session_id.as_str();
-        sqlx::query(sql).bind(&recording.bucket).bind(key.as_str()).bind(session_id).execute(&mut *connection).await?;
-    }
+async fn archived(connection: &mut SqliteConnection, recording: &Recording) -> Result<(), sqlx::Error> {
     let receipt = recording.verified.receipt();
     sqlx::query(
         "INSERT INTO recordings (session_id, file_name, bucket, key, bytes, sha256, crc64nvme, etag, version_id, \
@@ -274,8 +269,22 @@ async fn archived(connection: &mut SqliteConnection, recording: &super::write::R
     .bind(recording.facts.sample_rate)
     .bind(recording.lease.rowid)
     .bind(recording.lease.token.as_str())
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    if let Some(key) = &recording.instead_of {
+        unless_refused(taken_back(connection, recording, key).await)?;
+    }
+    Ok(())
+}
+
+async fn taken_back(
+    connection: &mut SqliteConnection,
+    recording: &Recording,
+    key: &ObjectKey,
+) -> Result<(), sqlx::Error> {
+    let sql = "DELETE FROM recordings WHERE bucket = ?1 AND key = ?2 AND session_id = ?3";
+    let session_id = recording.session_id.as_str();
+    sqlx::query(sql).bind(&recording.bucket).bind(key.as_str()).bind(session_id).execute(connection).await?;
     Ok(())
 }
 

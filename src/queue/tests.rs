@@ -73,7 +73,7 @@ impl Scene {
         let (bots, now) = (["default"], SystemClock::new().now().after(std::time::Duration::from_secs(1)));
         let due = self.queue.claims.next_due(&bots, now).await.unwrap();
         let hands = Hands::default();
-        let mut rows = self.queue.claims.claim(bots[0], 10, now, &hands).await.unwrap();
+        let mut rows = self.queue.claims.claim(&due, bots[0], 10, now, &hands).await.unwrap();
         rows.extend(self.queue.claims.claim_strangers(&bots, 10, now, &hands).await.unwrap());
         assert_eq!(!rows.is_empty(), due.is_now(now), "what is due is there, and the other way round");
         // A time that can be read, and lies in the days to come, is waited for.

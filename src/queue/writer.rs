@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::file::{Identity, connect};
-use super::{Applied, QueueError, Write, check_identity, sql};
+use super::{Applied, QueueError, Write, check_identity, is_refusal, sql};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 
@@ -259,27 +259,16 @@ impl Scribe {
         Ok(applied)
     }
 
-    /// One write that SQLite refuses (a row that somebody bent) must not take its batch with it. A single statement is
-    /// all or nothing by itself.
+    /// One write that SQLite refuses (a row that somebody bent) must not take its batch with it: it is one statement,
+    /// which is all or nothing by itself, and what follows it is worth less (see [`sql::apply`]).
     async fn apply(&self, connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
-        let takes_several = sql::takes_several(write);
-        if takes_several {
-            sqlx::query("SAVEPOINT one").execute(&mut *connection).await?;
-        }
-        let applied = match sql::apply(connection, write).await {
-            Err(error) if matches!(QueueError::from_sqlx(&self.path, &error), QueueError::Refused(_)) => {
+        match sql::apply(connection, write).await {
+            Err(error) if is_refusal(&error) => {
                 tracing::error!(error = %error, write = ?write, "the queue refused a result; the row stays as it is");
-                if takes_several {
-                    sqlx::query("ROLLBACK TO one").execute(&mut *connection).await?;
-                }
-                Applied::LeaseLost
+                Ok(Applied::LeaseLost)
             }
-            other => other?,
-        };
-        if takes_several {
-            sqlx::query("RELEASE one").execute(connection).await?;
+            other => other,
         }
-        Ok(applied)
     }
 
     /// Waits for what will pass; gives back what will not.

@@ -27,7 +27,9 @@ async fn text(path: &Path, sql: &str) -> String {
 }
 
 async fn claim(queue: &mut Queue, hands: &Hands) -> Vec<Claimed> {
-    queue.claims.claim("default", 10, SystemClock::new().now(), hands).await.unwrap()
+    let now = SystemClock::new().now();
+    let due = queue.claims.next_due(&["default"], now).await.unwrap();
+    queue.claims.claim(&due, "default", 10, now, hands).await.unwrap()
 }
 
 fn row(claimed: &Claimed) -> &Row {

@@ -220,7 +220,8 @@ impl Run<'_> {
                     }
                 };
                 if room > 0 {
-                    rows.extend(opened.claims.claim(bot, room, now, &self.hands).await.expect("the queue can be read"));
+                    let claimed = opened.claims.claim(&due, bot, room, now, &self.hands).await;
+                    rows.extend(claimed.expect("the queue can be read"));
                     wait = Duration::from_millis(500);
                 }
             }

@@ -47,8 +47,8 @@ async fn cost(rows: u64) -> Cost {
     let (mut claim, mut verdict) = (Vec::new(), Vec::new());
     for _ in 0..BATCHES {
         let (began, now) = (Instant::now(), clock.now());
-        claims.next_due(&["default"], now).await.expect("it can be read");
-        let rows = claims.claim("default", BATCH, now, &Hands::default()).await.expect("it can be read");
+        let due = claims.next_due(&["default"], now).await.expect("it can be read");
+        let rows = claims.claim(&due, "default", BATCH, now, &Hands::default()).await.expect("it can be read");
         claim.push(began.elapsed());
         let began = Instant::now();
         let committed = rows.iter().map(|claimed| {
