@@ -39,7 +39,7 @@ impl Files {
         limits: &TransferSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, rustls::Error> {
-        let route = Arc::new(Route::new(hosts, header_deadline, Arc::clone(&clock))?);
+        let route = Arc::new(Route::new(hosts, header_deadline, limits.concurrency, Arc::clone(&clock))?);
         Ok(Self { route, limits: *limits, clock, short_ends: Arc::default() })
     }
 

@@ -43,9 +43,13 @@ use crate::clock::Clock;
 
 /// Above the usual 100, so that what is "too large" to be read is a length, not a chatty proxy.
 const MOST_HEADERS: usize = 1024;
-/// Read at once at most. Hyper's own limit is three times as large, and of each connection some such buffers are alive: by
-/// hundreds of sources that send in bursts they came to more than all parts.
-const MOST_READ: usize = 128 * 1024;
+/// Read at once at most, over all connections. Of each, some three such buffers are alive: at hyper's own limit (that of
+/// [`READ_LARGEST`]) those of hundreds of sources that send in bursts came to more than all parts.
+const READ_AT_ONCE: usize = 6 * 1024 * 1024;
+/// A read below this costs more turns: a tenth of the CPU time of a fast file.
+const READ_LEAST: usize = 128 * 1024;
+/// One above this leaves the processor's cache before it is hashed.
+const READ_LARGEST: usize = 400 * 1024;
 /// Routers forget a connection on which nothing moves, and the bucket may keep one waiting.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long a host that sent everything may take to close: it costs each file so much where `close` is ignored.
@@ -64,11 +68,13 @@ pub(crate) struct Surplus;
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     connector: HttpsConnector<HttpConnector<Resolver>>,
+    most_read: usize,
     clock: Arc<dyn Clock>,
 }
 
 impl Dialer {
-    pub(crate) fn new(resolver: Resolver, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
+    /// `connections`: how many of them there may be at once.
+    pub(crate) fn new(resolver: Resolver, connections: usize, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
         let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_platform_verifier()?
@@ -78,7 +84,8 @@ impl Dialer {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
-        Ok(Self { connector: HttpsConnector::from((tcp, tls)), clock })
+        let most_read = (READ_AT_ONCE / connections.max(1)).clamp(READ_LEAST, READ_LARGEST);
+        Ok(Self { connector: HttpsConnector::from((tcp, tls)), most_read, clock })
     }
 
     /// What is there, as it is: nothing is followed, unpacked, repeated or passed on.
@@ -91,7 +98,7 @@ impl Dialer {
             }
         };
         let (mut sender, mut connection) =
-            http1::Builder::new().max_headers(MOST_HEADERS).max_buf_size(MOST_READ).handshake(stream).await?;
+            http1::Builder::new().max_headers(MOST_HEADERS).max_buf_size(self.most_read).handshake(stream).await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // Its errors reach whoever waits for the head or the body; all that counts here is what is left over.
@@ -203,7 +210,7 @@ mod tests {
     /// The body that a host makes of these acts, by this clock.
     async fn body(acts: Vec<Act>, clock: Arc<dyn Clock>) -> Result<Vec<u8>, BoxError> {
         let server = Server::start(move |_, _| acts.clone()).await;
-        let dialer = Dialer::new(Resolver(Reach::Any), clock).unwrap();
+        let dialer = Dialer::new(Resolver(Reach::Any), 1, clock).unwrap();
         let mut response = dialer.get(server.file("/f").url(), &HeaderMap::new()).await?;
         let mut body = Vec::new();
         while let Some(bytes) = response.chunk().await? {
@@ -246,7 +253,7 @@ mod tests {
             let (stream, _) = listener.accept().await.unwrap();
             TlsAcceptor::from(Arc::new(tls)).accept(stream).await.is_ok()
         });
-        let dialer = Dialer::new(Resolver(Reach::Any), Arc::new(FrozenClock)).unwrap();
+        let dialer = Dialer::new(Resolver(Reach::Any), 1, Arc::new(FrozenClock)).unwrap();
         let error = dialer.get(&url, &HeaderMap::new()).await.err().unwrap();
         let words = describe(&*error);
         assert!(words.contains("certificate") && !words.contains("CANARY"), "{words}");

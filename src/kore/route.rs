@@ -35,8 +35,13 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    pub(crate) fn new(hosts: MediaHosts, deadline: Duration, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
-        let dialer = |reach| Dialer::new(Resolver(reach), Arc::clone(&clock));
+    pub(crate) fn new(
+        hosts: MediaHosts,
+        deadline: Duration,
+        connections: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, rustls::Error> {
+        let dialer = |reach| Dialer::new(Resolver(reach), connections, Arc::clone(&clock));
         let (public, any) = (dialer(Reach::Public)?, dialer(Reach::Any)?);
         Ok(Self { public, any, hosts, deadline, clock })
     }
@@ -139,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_must_be_public_is_not_connected_to_inside() {
         let server = Server::start(|_, _| vec![send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]).await;
-        let dialer = |reach| Dialer::new(Resolver(reach), Arc::new(SystemClock::new())).unwrap();
+        let dialer = |reach| Dialer::new(Resolver(reach), 1, Arc::new(SystemClock::new())).unwrap();
         let url: Url = format!("http://localhost:{}/?s=CANARY", server.address.port()).parse().unwrap();
         let error = dialer(Reach::Public).get(&url, &HeaderMap::new()).await.err().unwrap();
         let refusal = not_reached(&url, &error);

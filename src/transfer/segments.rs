@@ -60,9 +60,9 @@ impl IntoIterator for Segments {
     }
 }
 
-/// The pieces of one part. Each piece keeps the whole buffer alive that its connection was read into (up to 128 KiB),
-/// which for a slow source is many times as large as what came: all but those that nearly fill one are copied together,
-/// so that what is held is what is counted.
+/// The pieces of one part. Each piece keeps the whole buffer alive that its connection was read into (up to 400 KiB),
+/// which may be many times as large as what came: all but those that nearly fill one are copied together, so that what is
+/// held is what is counted.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     segments: Segments,
@@ -71,7 +71,7 @@ pub(super) struct Gathering {
 
 impl Gathering {
     /// Pieces below this are copied,
-    const LARGE: usize = 112 * 1024;
+    const LARGE: usize = 336 * 1024;
     /// into blocks of this size.
     const BLOCK: usize = 256 * 1024;
 
@@ -120,10 +120,10 @@ mod tests {
         for _ in 0..1000 {
             gathering.push(buffer.slice(..1448));
         }
-        let large = Bytes::from(vec![8; 256 * 1024]);
+        let large = Bytes::from(vec![8; Gathering::LARGE]);
         gathering.push(large.clone());
         let segments = gathering.finish();
-        assert_eq!(segments.len(), 1000 * 1448 + 256 * 1024);
+        assert_eq!(segments.len(), 1000 * 1448 + large.len() as u64);
         let segments: Vec<_> = segments.iter().collect();
         assert!(segments.len() < 10, "{}", segments.len());
         assert_eq!(segments.last().unwrap().as_ptr(), large.as_ptr(), "a large one is kept as it came");

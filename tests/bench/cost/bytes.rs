@@ -141,7 +141,7 @@ pub async fn slow_sources() {
     println!(
         "| sources | of | share of what they offer | CPU s/GB | peak MB above transfer.memory |\n|---|---|---|---|---|"
     );
-    for (count, rate) in [(64, 4_000_000), (256, 1_000_000)] {
+    for (count, rate) in [(16, 8_000_000), (32, 4_000_000), (64, 4_000_000), (256, 1_000_000)] {
         let files: Vec<_> =
             files(count, 20_000_000).into_iter().map(|file| file.always(Quirk::Throttle(rate))).collect();
         let world = set_up(World::new().await, usize::try_from(count).expect("they are few"));

@@ -34,6 +34,26 @@ impl FakeClock {
     }
 }
 
+/// Keeps a line to its pace, however late a timer is; what the other end was slow to take is not made up for.
+pub(super) struct Metronome(Instant);
+
+#[expect(clippy::disallowed_methods, reason = "the fake vendor lives outside the daemon and its clock")]
+impl Metronome {
+    /// A late timer, not a slow reader.
+    const LATE: Duration = Duration::from_millis(20);
+
+    pub(super) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns when this long has passed since the last time.
+    pub(super) async fn after(&mut self, wait: Duration) {
+        let now = Instant::now();
+        self.0 = (self.0 + wait).max(now.checked_sub(Self::LATE).unwrap_or(now));
+        pause(self.0.saturating_duration_since(now)).await;
+    }
+}
+
 /// Waits, in real time.
 #[expect(clippy::disallowed_methods, reason = "the fake vendor lives outside the daemon and its clock")]
 pub(super) async fn pause(wait: Duration) {

@@ -12,7 +12,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::clock::pause;
+use super::clock::{Metronome, pause};
 use super::quirk::Cut;
 use super::reply::{Ending, Pace, Reply};
 
@@ -129,9 +129,11 @@ impl Connection {
         Ok(false)
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a part of a piece")]
     async fn send_body(&mut self, reply: &Reply) -> Result<()> {
         let (largest, wait) = reply.pace.piece();
         let end = reply.ending.limit().map_or(reply.payload.len, |limit| limit.min(reply.payload.len));
+        let mut metronome = Metronome::new();
         let mut at = 0;
         while at < end {
             let room = usize::try_from(end - at).unwrap_or(usize::MAX);
@@ -140,7 +142,8 @@ impl Connection {
             at += chunk.len() as u64;
             reply.sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             if let Some(wait) = wait {
-                pause(wait).await;
+                // The last piece of a block is a short one.
+                metronome.after(wait.mul_f64(chunk.len() as f64 / largest as f64)).await;
             }
         }
         let complete = matches!(reply.ending, Ending::Complete);
