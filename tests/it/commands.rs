@@ -199,10 +199,15 @@ async fn people_see_a_row_its_files_its_history_and_no_control_characters() {
     assert_eq!(world.end_of(&id(2)).await, "failed/not_found");
     eventually("the third was polled", async || world.number(&id(3), "polls").await > 0).await;
 
+    for kind in ["noted earlier", "noted later"] {
+        let event = format!("INSERT INTO events (session_id, kind, detail) VALUES ('{}', '{kind}', '{{}}')", id(1));
+        world.execute(&event).await.unwrap();
+    }
     let show = out(&world.run(&["show", &id(1)]));
     for word in ["done", "archived", "call-merged.wav", "sha256", "history"] {
         assert!(show.contains(word), "{word}: {show}");
     }
+    assert!(show.find("noted earlier").unwrap() < show.find("noted later").unwrap(), "{show}");
     let status = out(&world.run(&["status"]));
     assert!(status.contains("not_found") && status.contains("oldest pending"), "{status}");
     for text in [status, out(&world.run(&["show", &id(2)])), out(&world.run(&["show", &id(3)]))] {
