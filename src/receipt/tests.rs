@@ -27,6 +27,19 @@ fn digests_are_the_published_ones() {
 }
 
 #[test]
+fn digests_are_spelt_as_s3_and_as_names_have_them() {
+    let of = receipt(b"123456789");
+    let crc32 = Crc32(0xcbf4_3926);
+    assert_eq!((crc32.to_string().as_str(), Crc32::from_base64("y/Q5Jg==")), ("y/Q5Jg==", Some(crc32)));
+    assert_eq!(of.crc64nvme.to_string(), "rosUhgp5mIg=");
+    for other in ["", "y/Q5", "y/Q5Jg", "rosUhgp5mIg=AA"] {
+        assert_eq!((Crc32::from_base64(other), Crc64Nvme::from_base64(other)), (None, None), "{other}");
+    }
+    assert_eq!(of.sha256.short(), "15e2b0d3");
+    assert_eq!(format!("{:?}", of.sha256), format!("Sha256({})", of.sha256));
+}
+
+#[test]
 fn nothing_is_proven_without_a_checksum_of_the_store_or_a_reading() {
     let ours = receipt(b"bytes");
     let silent = Reported { crc64nvme: None, crc32: None, ..reported(&ours) };
