@@ -206,13 +206,14 @@ impl fmt::Display for KeyTemplate {
 /// Why writing to a String cannot fail.
 const NO_LIMIT: &str = "a String takes everything";
 
-/// A session id may be `.` or `..`, which tools that walk a bucket as folders would follow: it gets a `_` in front.
+/// A session id may be `.` or `..`, which tools that walk a bucket as folders would follow: it stands in
+/// brackets, which no id holds.
 fn without_dot_folders(key: &str) -> String {
     let plain = |folder: &str| !matches!(folder, "." | "..");
     if key.split('/').all(plain) {
         return key.to_owned();
     }
-    let folders = key.split('/').map(|folder| if plain(folder) { folder.to_owned() } else { format!("_{folder}") });
+    let folders = key.split('/').map(|folder| if plain(folder) { folder.to_owned() } else { format!("({folder})") });
     folders.collect::<Vec<_>>().join("/")
 }
 

@@ -76,12 +76,22 @@ fn without_secrets(word: &str) -> String {
     if word.contains("eyJ") || without_uuids(word).split(|c| !run(c)).any(is_a_key) {
         return format!("{HIDDEN} ");
     }
-    let query = word.find('?').filter(|at| word.contains("://") || word[*at..].contains('='));
-    let (word, cut) = query.map_or((word, ""), |at| (&word[..at], "?[hidden] "));
+    let query =
+        word.find('?').filter(|at| word.contains("://") || word[*at..].contains('=')).or_else(|| query_in(word));
+    let (word, cut) = query
+        .map_or((word, ""), |at| (&word[..at], if word[at..].starts_with('?') { "?[hidden] " } else { "[hidden] " }));
     match (word.find("://"), word.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => format!("{}{}{cut}", &word[..scheme + 3], &word[at + 1..]),
         _ => format!("{word}{cut}"),
     }
+}
+
+/// Where a query stands without its `?`: from the first of several `name=value` with `&` between them.
+fn query_in(word: &str) -> Option<usize> {
+    let (first, rest) = (word.find('=')?, word.find('&')?);
+    let several = first < rest && word[rest..].contains('=');
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || "_-.%".contains(c);
+    several.then(|| word[..first].trim_end_matches(is_of_a_name).len())
 }
 
 /// Keys and signatures are long, and no mere words: `media_not_ready` is letters of one case.
@@ -121,6 +131,8 @@ mod tests {
         let plain = |text: &str| plain(text, 300);
         assert_eq!(plain("You've exceeded the limit. Please wait."), "You've exceeded the limit. Please wait.");
         assert_eq!(plain("cannot get https://a.b/f.wav?e=1&s=CANARY now"), "cannot get https://a.b/f.wav?[hidden] now");
+        assert_eq!(plain("link expired: e=1&n=2&s=CANARY at a=1 & b=2"), "link expired: [hidden] at a=1 & b=2");
+        assert_eq!(plain("(s=CANARY&e=1)"), "([hidden]");
         assert_eq!(plain("error verifying the jwt: eyJhbGciOi.eyJzdWIi.CANARY"), "error verifying the jwt: [hidden]");
         assert_eq!(plain("(https://a.b/f?x,'(CANARY)[CANARY]) {?s=a,CANARY}"), "(https://a.b/f?[hidden] {?[hidden]");
         assert_eq!(plain("at https://u:CANARY@a.b/x"), "at https://a.b/x");

@@ -2,8 +2,8 @@
 //!
 //! The watchdog is fed by the loop's progress and by nothing else: a daemon whose loop stands still for half of the
 //! manager's patience is no longer vouched for, whatever its other tasks do. The status is one line, the one that
-//! `systemctl status` shows; it is sent when it has changed. A manager that sets no watchdog, or none at all, hears the
-//! beginning and the end alone, and costs no look at the queue.
+//! `systemctl status` shows; it is sent when it has changed. Where there is no manager, that costs no look at the
+//! queue.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) fn stopping() {
 
 /// Says what is going on, for as long as it goes on.
 pub(super) async fn tell(journeys: Journeys, vitals: Vitals) {
-    if sd_notify::watchdog_enabled().is_none() {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
     let (mut told, mut counted, mut pending) = (String::new(), None, Ok(0));

@@ -5,6 +5,7 @@
 //! costs the whole object; it is done on request only.
 
 use super::store::ObjectHead;
+use super::store::StoreError;
 use super::{Archive, CopyError, reported};
 use crate::key::ObjectKey;
 use crate::receipt::{Comparison, Receipt, Verified};
@@ -34,6 +35,21 @@ pub enum Audit {
 }
 
 impl Archive {
+    /// Whether there is a bucket at all: in one that is not there, a look at an object finds nothing either.
+    ///
+    /// # Errors
+    /// What a person must mend first; that uploads may not be listed is not held against it.
+    pub async fn has_bucket(&self, key: &ObjectKey) -> Result<(), CopyError> {
+        match self.unless_stopped(self.store.uploads(key)).await {
+            Err(
+                error @ CopyError::Store(
+                    StoreError::Setup { reason: "no_such_bucket", .. } | StoreError::Unavailable(_),
+                ),
+            ) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Compares one object with what is claimed of it; `read_back` reads it whole.
     ///
     /// # Errors

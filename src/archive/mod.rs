@@ -203,10 +203,10 @@ impl Archive {
     /// Compares by what the store reports, or, if it holds no checksum, by reading back.
     async fn compare(&self, key: &ObjectKey, receipt: &Receipt, head: &ObjectHead) -> Result<Comparison, CopyError> {
         match Verified::compare(receipt, reported(head)) {
-            Comparison::Unknown => {
-                let read = self.unless_stopped(self.read_back(key, receipt.bytes)).await?;
-                Ok(Verified::compare_read_back(receipt, &read, reported(head)))
-            }
+            Comparison::Unknown => match self.unless_stopped(self.read_back(key, receipt.bytes)).await {
+                Err(CopyError::Store(StoreError::Unreadable(why))) => Ok(Comparison::Different(why)),
+                read => Ok(Verified::compare_read_back(receipt, &read?, reported(head))),
+            },
             known => Ok(known),
         }
     }
@@ -217,7 +217,11 @@ impl Archive {
     /// # Errors
     /// [`CopyError::Mismatch`] for such a store.
     async fn is_really_other(&self, key: &ObjectKey, receipt: &Receipt, difference: String) -> Result<(), CopyError> {
-        let read = self.unless_stopped(self.read_back(key, receipt.bytes)).await?;
+        let read = match self.unless_stopped(self.read_back(key, receipt.bytes)).await {
+            // Then the report is all that there is.
+            Err(CopyError::Store(StoreError::Unreadable(_))) => return Ok(()),
+            read => read?,
+        };
         if (read.bytes, read.sha256) == (receipt.bytes, receipt.sha256) {
             let difference = format!("{difference}, though the right bytes are there,");
             return Err(CopyError::Mismatch { key: key.clone(), difference });

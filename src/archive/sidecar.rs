@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::store::Label;
+use super::store::{Label, StoreError};
 use super::{Archive, CopyError};
 use crate::clock::Timestamp;
 use crate::key::{NotAKey, ObjectKey};
@@ -146,7 +146,11 @@ impl Archive {
     }
 
     async fn lists_all_of(&self, key: &ObjectKey, sidecar: &Sidecar) -> Result<bool, CopyError> {
-        let mut body = self.unless_stopped(self.store.read(key)).await?;
+        let mut body = match self.unless_stopped(self.store.read(key)).await {
+            // In a storage class that wants it restored first: a new one beside it costs less than never ending.
+            Err(CopyError::Store(StoreError::Unreadable(_))) => return Ok(false),
+            body => body?,
+        };
         let mut text = Vec::new();
         while let Some(bytes) = self.unless_stopped(async { body.next().await.transpose() }).await? {
             text.extend_from_slice(&bytes);

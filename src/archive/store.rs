@@ -154,6 +154,9 @@ pub enum StoreError {
     /// The store received other bytes than were sent (`BadDigest`, a short body), also after sending again.
     #[error("{0}")]
     Corrupted(String),
+    /// The object is there and cannot be read: its storage class wants it restored first. Nobody need do anything.
+    #[error("{0}")]
+    Unreadable(String),
     /// The set-up: permissions, credentials, keys, the bucket's name, region or owner, the clock. A person must act.
     #[error("{message}")]
     Setup {

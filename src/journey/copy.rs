@@ -101,7 +101,7 @@ impl Journeys {
         for (plan, result) in results {
             match result {
                 Ok(recording) => kept.push(recording),
-                Err(CopyError::Stopped) => return None,
+                Err(CopyError::Stopped) => return self.unless_changed(&last.row).await.err(),
                 Err(error) => worst = Some(milder(worst, self.judge(&plan.file.name, &error))),
             }
         }
@@ -122,7 +122,7 @@ impl Journeys {
             trouble: Some((Stage::Queue, error.to_string())),
         })?;
         let known: BTreeMap<Sha256Text, Known> = records.iter().filter_map(|record| self.known(record)).collect();
-        let sources: Vec<Sha256> = files.iter().map(|file| Sha256::of(file.url.path().as_bytes())).collect();
+        let sources: Vec<Sha256> = files.iter().map(|file| file.url.digest()).collect();
         let asked: Vec<_> = files.iter().zip(&sources).map(|(file, path)| Named { name: &file.name, path }).collect();
         let names = distinct_names(&asked);
         let parts = parts(row);
@@ -178,10 +178,6 @@ impl Journeys {
         let answer = match self.ask(&last.row, bot, None).await {
             Asked::Answer(answer) => answer,
             Asked::Sight(sight) => return Renewed::Instead(sight),
-            Asked::Paused(error) => {
-                let seen = Seen::Trouble { at_least: Duration::ZERO };
-                return Renewed::Instead(Sight { seen, trouble: Some((Stage::Poll, error)) });
-            }
             Asked::Released => return Renewed::Stopped,
         };
         last.status = answer.status.clone();
@@ -203,6 +199,8 @@ impl Journeys {
             return Ok(self.recording(row, plan, known.key.clone(), verified, known.facts.clone()));
         }
         let _permit = self.transfers.acquire().await.expect("this semaphore is never closed");
+        // Whoever deletes a row, or replaces it, wants no more of it.
+        self.unless_changed(row).await.map_err(|_| CopyError::Stopped)?;
         let began = self.clock.elapsed();
         self.metrics.in_flight(1.0);
         let _landing = Landing(self);
@@ -281,9 +279,9 @@ impl Journeys {
     /// meanwhile: whoever did that has not asked for it. Its lease then writes nothing, but keeps the row in hand until
     /// what was archived is in the table, so that the next attempt finds it there.
     async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording]) -> Option<Sight> {
-        if !self.desk.is_held(&row.lease).await.unwrap_or(true) {
+        if let Err(sight) = self.unless_changed(row).await {
             tracing::info!(session.id = %row.session_id, "the row was changed meanwhile; no sidecar is written for it");
-            return Some(Sight { seen: Seen::Trouble { at_least: Duration::ZERO }, trouble: None });
+            return Some(sight);
         }
         let sidecar = Sidecar {
             schema: SCHEMA,
@@ -306,6 +304,14 @@ impl Journeys {
             Err(CopyError::Stopped) => None,
             Err(error) => Some(self.judge_named("session.json", &error)),
         }
+    }
+
+    /// What to do with a row that somebody has changed or deleted since it was claimed: its lease writes nothing any more.
+    async fn unless_changed(&self, row: &Row) -> Result<(), Sight> {
+        if self.desk.is_held(&row.lease).await.unwrap_or(true) {
+            return Ok(());
+        }
+        Err(Sight { seen: Seen::Trouble { at_least: Duration::ZERO }, trouble: None })
     }
 
     /// The key of a sidecar's name: in the folder of the session's sound files, wherever an earlier attempt put them.

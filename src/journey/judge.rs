@@ -45,7 +45,7 @@ fn store_reason(error: &StoreError) -> &'static str {
         StoreError::Setup { reason, .. } => reason,
         StoreError::Unavailable(_) => "unavailable",
         StoreError::Corrupted(_) => "corrupted",
-        StoreError::Exists(_) | StoreError::UploadLost(_) => "conflict",
+        StoreError::Exists(_) | StoreError::UploadLost(_) | StoreError::Unreadable(_) => "conflict",
     }
 }
 

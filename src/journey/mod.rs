@@ -5,9 +5,8 @@
 //! stopping or a pause began meanwhile. Each step may run twice; a crash between any two of them costs a repetition.
 //!
 //! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
-//! concern; a row that met a rate limit keeps its place in the line, every other one waits by `poll.error`. One whose
-//! token was refused waits a little longer than its bot does: should it be refused for something of its own, its
-//! siblings try first, and end the pause.
+//! concern, and the row waits by `poll.error`. One whose token was refused, or that met a rate limit, waits a little longer
+//! than its bot does: should the answer be for something of its own, its siblings try first, and end the pause.
 //!
 //! `line` is where rows wait for their account's turn; `copy` brings a session's files into the bucket, and `judge` says
 //! whose its errors are; `verdict` makes a write of what came of an attempt; `learned` is what earlier sessions taught
@@ -42,7 +41,7 @@ use crate::source::{Answer, PollError, Vendor};
 
 pub use learned::Learned;
 pub use line::{Line, Place};
-use verdict::{keeps_its_place, put_off};
+use verdict::put_off;
 
 /// A bot as the journey needs it.
 #[derive(Clone, Debug)]
@@ -122,8 +121,6 @@ enum Asked {
     Answer(Answer),
     /// It did not, and what that means for the row.
     Sight(Sight),
-    /// The bot is paused, for a reason that is nobody's fault: the row keeps its place.
-    Paused(String),
     /// The daemon is stopping, or the bot was paused meanwhile.
     Released,
 }
@@ -151,7 +148,7 @@ impl Journeys {
     async fn attempt(&self, row: &Row, place: Option<Place>) -> Option<Write> {
         let Some(bot) = self.bots.get(&row.bot) else {
             let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
-            return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error))));
+            return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error)), false));
         };
         if let Some(at) = self.learned.first_look(&self.policy, row, self.clock.now(), (self.draw)()) {
             return Some(put_off(row, at));
@@ -163,7 +160,6 @@ impl Journeys {
         match asked {
             Asked::Answer(answer) => self.act_on(row, bot, answer).await,
             Asked::Sight(sight) => Some(self.conclude(row, None, sight)),
-            Asked::Paused(error) => Some(keeps_its_place(row, &error)),
             Asked::Released => None,
         }
     }
@@ -210,11 +206,12 @@ impl Journeys {
                 for name in &bot.account {
                     self.tell(self.pauses.pause(&What::Bot(name.clone()), "rate_limited", &message, retry_after));
                 }
-                Asked::Paused(message)
+                let pause = self.pause_left(&What::Bot(row.bot.clone()));
+                sight(Seen::Trouble { at_least: behind_its_siblings(pause) }, message)
             }
             PollError::Unauthorized { message } => {
                 let pause = self.pause(&What::Bot(row.bot.clone()), "unauthorized", &message);
-                sight(Seen::Trouble { at_least: pause.mul_f64(AFTER_ITS_SIBLINGS) }, message)
+                sight(Seen::Trouble { at_least: behind_its_siblings(pause) }, message)
             }
             // Whether the token is right was not found out.
             PollError::Unreachable { message } => sight(Seen::Trouble { at_least: Duration::ZERO }, message),
@@ -251,6 +248,10 @@ impl Journeys {
     /// Pauses what an error concerns; says for how long.
     fn pause(&self, what: &What, reason: &'static str, message: &str) -> Duration {
         self.tell(self.pauses.pause(what, reason, message, None));
+        self.pause_left(what)
+    }
+
+    fn pause_left(&self, what: &What) -> Duration {
         match self.pauses.gate(what) {
             Gate::Closed(wait) => wait,
             Gate::Open | Gate::Probe => Duration::ZERO,
@@ -318,8 +319,12 @@ impl Journeys {
     }
 }
 
-/// A row whose token was refused waits so many times as long as its bot: beyond any jitter of the pause's end.
-const AFTER_ITS_SIBLINGS: f64 = 1.25;
+/// A row that brought a pause about waits longer than its bot, beyond any jitter of the pause's end: should the answer be
+/// that row's alone, the next attempt must be another's, or one row would stop them all.
+fn behind_its_siblings(pause: Duration) -> Duration {
+    pause + (pause / 4).min(Duration::from_secs(30))
+}
+
 /// The event of a status that is not known.
 const UNKNOWN_STATUS: &str = "unknown_status";
 

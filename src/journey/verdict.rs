@@ -44,7 +44,7 @@ impl Journeys {
             }
             Next::Finish(reason) => {
                 let row = Row { history: step.history, ..row.clone() };
-                self.finish(&row, status, reason, sight.trouble)
+                self.finish(&row, status, reason, sight.trouble, charged)
             }
             Next::Copy => unreachable!("a status that leads to copying is acted on, not recorded"),
         }
@@ -56,6 +56,7 @@ impl Journeys {
         status: Option<&Status>,
         reason: Reason,
         trouble: Option<(Stage, String)>,
+        charged: bool,
     ) -> Write {
         let (id, bot, state, polls) =
             (row.session_id.as_str(), row.bot.as_str(), reason.state().as_str(), row.history.polls);
@@ -82,7 +83,7 @@ impl Journeys {
             kore_status: status.map(|status| status.as_str().to_owned()),
             reason,
             at: self.clock.now(),
-            note: trouble.map(|(stage, error)| Note::new(stage.as_str(), false, &error)),
+            note: trouble.map(|(stage, error)| Note::new(stage.as_str(), charged, &error)),
         }
     }
 
@@ -105,15 +106,4 @@ pub(super) fn put_off(row: &Row, at: Timestamp) -> Write {
     tracing::info!(session.id = %row.session_id, bot = row.bot, next_poll_at = %at, "too early to ask");
     let (lease, history) = (row.lease.clone(), row.history.clone());
     Write::Waits { lease, history, kore_status: None, next_poll_at: at, note: None }
-}
-
-/// The error is noted; nothing else about the row changes.
-pub(super) fn keeps_its_place(row: &Row, error: &str) -> Write {
-    Write::Waits {
-        lease: row.lease.clone(),
-        history: row.history.clone(),
-        kore_status: None,
-        next_poll_at: row.due_at,
-        note: Some(Note::new(Stage::Poll.as_str(), false, error)),
-    }
 }

@@ -9,7 +9,9 @@
 //!   any state on disk.
 //! - **Cancellation.** A waiter that is dropped while it sleeps has advanced nothing: the next in line takes its
 //!   place. One that is dropped after its grant wastes one slot. No slot is granted twice.
-//! - **The network.** Spacing is a little wider than the interval (by a fiftieth, at most 25 ms), for two requests that leave a
+//! - **Connections.** A request that needs a new one leaves when that stands, which is later than its slot: no slot is
+//!   granted while one is being opened (for [`PATIENCE`] at most), and the next comes a whole interval after it stands.
+//! - **The network.** Spacing is a little wider than the interval (by a fiftieth, some 10 to 25 ms), for two requests that leave a
 //!   second apart may arrive a few milliseconds closer.
 //! - **Clock.** Monotonic: a jump of the wall clock neither bursts nor starves.
 //!
@@ -17,14 +19,22 @@
 //! granted without sleeping, and only the rate over some milliseconds holds. Pausing after a 429 is the worker's.
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Mutex, Notify};
+use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::clock::Clock;
 
-/// The guard is a fiftieth of the interval, and at most this: more than networks usually shake.
+/// The guard is a fiftieth of the interval, and at most this: more than networks usually shake;
 const MOST_GUARD: Duration = Duration::from_millis(25);
+/// but no less than this, as long as that is a twentieth of it.
+const LEAST_GUARD: Duration = Duration::from_millis(10);
+/// A host that lets a connection wait for longer holds up no other host of the account.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// What timers can tell apart.
 const TIMER: Duration = Duration::from_millis(1);
 
@@ -35,7 +45,19 @@ pub struct Budget {
     spacing: Duration,
     /// In terms of [`Clock::elapsed`].
     next: Mutex<Duration>,
+    opening: StdMutex<Opening>,
+    opened: Notify,
     used: StdMutex<LastMinute>,
+}
+
+/// Connections that are being opened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opening {
+    count: usize,
+    /// In terms of [`Clock::elapsed`]: since when the first of them is.
+    since: Duration,
+    /// No slot before this.
+    not_before: Duration,
 }
 
 impl Budget {
@@ -43,9 +65,10 @@ impl Budget {
     #[must_use]
     pub fn new(requests_per_minute: u32, clock: Arc<dyn Clock>) -> Self {
         let interval = Duration::from_mins(1) / requests_per_minute.max(1);
-        let spacing = interval + (interval / 50).min(MOST_GUARD);
+        let spacing = interval + (interval / 50).max((interval / 20).min(LEAST_GUARD)).min(MOST_GUARD);
         let next = Mutex::new(clock.elapsed() + spacing);
-        Self { clock, spacing, next, used: StdMutex::default() }
+        let (opening, used) = (StdMutex::default(), StdMutex::default());
+        Self { clock, spacing, next, opening, opened: Notify::new(), used }
     }
 
     /// Waits for the next slot, in the order of asking.
@@ -54,12 +77,33 @@ impl Budget {
         let ahead = if self.spacing < TIMER { TIMER } else { Duration::ZERO };
         let mut now = self.clock.elapsed();
         // A sleep may return early on some clocks; the comparison decides.
-        while now + ahead < *next {
-            self.clock.sleep(next.saturating_sub(now)).await;
+        loop {
+            let mut opened = std::pin::pin!(self.opened.notified());
+            opened.as_mut().enable();
+            let opening = self.opening();
+            if opening.count > 0 && now < opening.since + PATIENCE {
+                tokio::select! {
+                    () = opened => {}
+                    () = self.clock.sleep((opening.since + PATIENCE).saturating_sub(now)) => {}
+                }
+            } else if now + ahead < (*next).max(opening.not_before) {
+                self.clock.sleep((*next).max(opening.not_before).saturating_sub(now)).await;
+            } else {
+                break;
+            }
             now = self.clock.elapsed();
         }
         *next = now.max(*next) + self.spacing;
         self.used.lock().unwrap_or_else(PoisonError::into_inner).add(now.as_secs());
+    }
+
+    fn opening(&self) -> Opening {
+        *self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Opening, Duration)) {
+        change(&mut self.opening.lock().unwrap_or_else(PoisonError::into_inner), self.clock.elapsed());
+        self.opened.notify_waiters();
     }
 
     /// How many slots were granted in the last 60 seconds.
@@ -73,6 +117,73 @@ impl Budget {
     #[must_use]
     pub fn spacing(&self) -> Duration {
         self.spacing
+    }
+}
+
+/// Tells the budget of each connection that a client opens: a layer around what opens them.
+#[derive(Clone, Debug)]
+pub(crate) struct Told<S = ()> {
+    budget: Arc<Budget>,
+    inner: S,
+}
+
+impl Told {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self { budget, inner: () }
+    }
+}
+
+impl<S> Layer<S> for Told {
+    type Service = Told<S>;
+
+    fn layer(&self, inner: S) -> Told<S> {
+        Told { budget: Arc::clone(&self.budget), inner }
+    }
+}
+
+impl<R, S: Service<R>> Service<R> for Told<S>
+where
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let door = Door::opens(Arc::clone(&self.budget));
+        let opens = self.inner.call(request);
+        Box::pin(async move {
+            let _door = door;
+            opens.await
+        })
+    }
+}
+
+/// A connection that is being opened, as long as this lives.
+struct Door(Arc<Budget>);
+
+impl Door {
+    fn opens(budget: Arc<Budget>) -> Self {
+        budget.change(|opening, now| {
+            opening.since = if opening.count == 0 { now } else { opening.since };
+            opening.count += 1;
+        });
+        Self(budget)
+    }
+}
+
+impl Drop for Door {
+    /// It stands, and its request leaves now; or it will never stand, which costs a slot.
+    fn drop(&mut self) {
+        let spacing = self.0.spacing;
+        self.0.change(|opening, now| {
+            opening.count -= 1;
+            opening.not_before = now + spacing;
+        });
     }
 }
 
@@ -157,6 +268,58 @@ mod tests {
         let before = *budget.next.lock().await;
         assert!(budget.take().now_or_never().is_none(), "it sleeps, and is dropped");
         assert_eq!(*budget.next.lock().await, before);
+    }
+
+    /// What opens a connection, slowly.
+    struct Slow(Arc<dyn Clock>);
+
+    impl Service<()> for Slow {
+        type Response = ();
+        type Error = ();
+        type Future = BoxFuture<'static, Result<(), ()>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            let clock = Arc::clone(&self.0);
+            Box::pin(async move {
+                clock.sleep(Duration::from_millis(80)).await;
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_too_soon_on_a_request_whose_connection_took_long() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let budget = Arc::new(Budget::new(600, Arc::clone(&clock)));
+        let mut client = Told::new(Arc::clone(&budget)).layer(Slow(Arc::clone(&clock)));
+        let mut left = Vec::new();
+        for _ in 0..3 {
+            budget.take().await;
+            let _ = client.call(()).await;
+            left.push(clock.elapsed());
+            // The next has a connection already.
+            budget.take().await;
+            left.push(clock.elapsed());
+        }
+        // Another one asks while a connection is being opened.
+        budget.take().await;
+        let connection = client.call(());
+        let (stands, slot) = tokio::join!(
+            async {
+                let _ = connection.await;
+                clock.elapsed()
+            },
+            async {
+                budget.take().await;
+                clock.elapsed()
+            }
+        );
+        left.extend([stands, slot]);
+        assert!(left.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_millis(100)), "{left:?}");
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderN
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::budget::Budget;
+use super::budget::{Budget, Told};
 use super::download::Files;
 use super::faults::{describe, describe_without_url};
 use super::headers;
@@ -72,7 +72,10 @@ impl KoreClient {
         let hosts = MediaHosts::new(bot.media_hosts.clone(), bot.allow_insecure_http);
         let files = Files::new(hosts, poll_timeout, transfer, Arc::clone(&clock));
         let files = files.map_err(|error| no_client(describe(&error)))?;
-        let http = bare_client().build().map_err(|error| no_client(describe_without_url(error)))?;
+        let http = bare_client()
+            .connector_layer(Told::new(Arc::clone(&budget)))
+            .build()
+            .map_err(|error| no_client(describe_without_url(error)))?;
         let tokens = Tokens::new(bot.client_id.clone(), bot.client_secret.clone());
         let is_refused = AtomicBool::new(false);
         Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock, is_refused })

@@ -224,6 +224,22 @@ mod tests {
         assert_eq!(paths, (0..500).map(|n| format!("/f-{n}.wav")).collect::<Vec<_>>());
     }
 
+    /// That the path identifies a file is inferred: where it does not, none is taken for another.
+    #[test]
+    fn files_that_share_a_path_are_told_apart_by_what_stays_of_their_urls() {
+        let list = |n: usize| {
+            let urls = ["a/get?file=1", "a/get?file=2", "b/get?file=2", "a/get?file=1", "a/other?file=1"];
+            let item =
+                |url: &str| format!(r#"{{"fileName":"a.wav","fileUrl":"https://{url}&e=170970627{n}&n={n}&s={n}"}}"#);
+            format!(r#"{{"status":"success","recording":[{}]}}"#, urls.map(item).join(","))
+        };
+        let digests =
+            |body: &str| -> Vec<_> { read(200, body).unwrap().recordings.iter().map(|f| f.url.digest()).collect() };
+        let (first, second) = (digests(&list(1)), digests(&list(2)));
+        assert_eq!((first.len(), &first), (4, &second), "the fourth is the first, and each is the same at every call");
+        assert_eq!(first.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+    }
+
     #[test]
     fn what_cannot_be_read_is_that_rows_own_error() {
         for body in [

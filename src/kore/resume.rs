@@ -110,7 +110,7 @@ impl Body {
                 }
                 Err(Cut::Surplus) => return Err(self.longer()),
                 Ok(None) if self.is_whole() => {
-                    self.files.short_ends.forget(&self.url.path_digest());
+                    self.files.short_ends.forget(&self.url.digest());
                     return Ok(self.last.take());
                 }
                 // All that was promised is here, whatever became of the connection.
@@ -242,7 +242,7 @@ impl Body {
         let (url, given, words) = (&self.url, self.given, cut.words());
         let text = format!("cut after {given}{of} bytes ({words}; {why}), it starts again: {url}");
         let charged = match cut {
-            Cut::EndedShort => self.files.short_ends.count(self.url.path_digest()) >= ENOUGH_SHORT_ENDS,
+            Cut::EndedShort => self.files.short_ends.count(self.url.digest()) >= ENOUGH_SHORT_ENDS,
             Cut::Surplus => true,
             Cut::Stalled | Cut::Broken(_) => false,
         };

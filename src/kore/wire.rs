@@ -8,7 +8,7 @@
 //!
 //! Pure. The size is bounded by the caller, the depth by `serde_json` (128).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -110,14 +110,14 @@ impl Document {
         let (mut files, mut fault) = (Vec::new(), None);
         for (index, item) in self.items()?.into_iter().enumerate() {
             match source_file(item) {
-                Ok(file) if seen.insert(file.url.path().to_owned()) => files.push(file),
+                Ok(file) if seen.insert(file.url.whole_identity()) => files.push(file),
                 Ok(_) => {}
                 Err(what) => drop(fault.get_or_insert(format!("a recording {index} {what}"))),
             }
         }
         match fault {
             Some(fault) if files.is_empty() => Err(fault),
-            fault => Ok((files, fault)),
+            fault => Ok((apart(files), fault)),
         }
     }
 
@@ -147,6 +147,19 @@ fn hide(known: &Known, value: &mut Value) {
 fn without_secrets(text: &str) -> String {
     let kept = hidden(text);
     if text.starts_with(&kept) { text.to_owned() } else { kept.trim().to_owned() }
+}
+
+/// Files that share a path are told apart by more than that.
+fn apart(files: Vec<SourceFile>) -> Vec<SourceFile> {
+    let mut of_path: HashMap<String, usize> = HashMap::new();
+    for file in &files {
+        *of_path.entry(file.url.path().to_owned()).or_default() += 1;
+    }
+    let apart = |file: SourceFile| match of_path[file.url.path()] {
+        1 => file,
+        _ => SourceFile { url: file.url.apart(), name: file.name },
+    };
+    files.into_iter().map(apart).collect()
 }
 
 fn source_file(item: &Value) -> Result<SourceFile, String> {

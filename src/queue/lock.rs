@@ -1,7 +1,7 @@
 //! One daemon a queue: an advisory lock on a file of its own beside the queue.
 //!
-//! The kernel drops it when the process ends, however it ends. It is not on the queue itself, because closing that
-//! file outside SQLite would drop SQLite's locks. The file stays; what it says is for people and for `status`: who holds
+//! The kernel drops it when the process ends, however it ends. It is not on the queue itself alone, because whoever looks
+//! who holds it would close that file outside SQLite, which drops SQLite's locks. The file stays; what it says is for people and for `status`: who holds
 //! the queue, and in a second line why it cannot be written to, which the queue itself cannot say.
 
 use std::fs::{self, File, TryLockError};
@@ -23,6 +23,7 @@ pub struct RunLock {
     file: File,
     /// Bytes of the line that names the holder.
     named: u64,
+    of_queue: Option<File>,
 }
 
 impl RunLock {
@@ -59,8 +60,25 @@ impl RunLock {
         file.set_len(0).map_err(cannot)?;
         let now = clock.now();
         let text = format!("pid {} since {now}, version {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
-        file.write_all(text.as_bytes()).map_err(cannot)?;
-        Ok(Self { file, named: text.len() as u64 })
+        // A full disk takes no name, and the lock needs none.
+        let named = file.write_all(text.as_bytes()).map_or(0, |()| text.len() as u64);
+        Ok(Self { file, named, of_queue: None })
+    }
+
+    /// Locks the queue's file itself, too: by a link to it, another daemon finds another lock file. It is not closed before
+    /// all of SQLite's connections are, because closing it drops SQLite's own locks.
+    pub(super) fn extend(&mut self, path: &Path) -> Result<(), QueueError> {
+        let cannot = |error: std::io::Error| QueueError::not_usable(path, format!("it cannot be locked: {error}"));
+        let queue = File::open(path).map_err(cannot)?;
+        match queue.try_lock() {
+            Ok(()) => self.of_queue = Some(queue),
+            Err(TryLockError::WouldBlock) => {
+                let holder = "it has the same file open by another name".to_owned();
+                return Err(QueueError::Held { path: path.to_owned(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        }
+        Ok(())
     }
 
     /// Says that the queue waits, or no longer does. Where the disk is full there is still room for a line in this file.

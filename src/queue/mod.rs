@@ -125,9 +125,10 @@ impl Queue {
     /// [`QueueError::Held`] and [`QueueError::NotUsable`], with what to do.
     pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
         file::create_folder(path)?;
-        let lock = RunLock::take(path, &*clock).await?;
+        let mut lock = RunLock::take(path, &*clock).await?;
         file::create_if_missing(path).await?;
         let identity = file::migrate(path).await?;
+        lock.extend(path)?;
         let writer = Writer::start(path, identity, clock).await?;
         let claims = Claims::connect(path, identity).await?;
         let desk = Arc::new(Desk::open(path).await?);

@@ -1,6 +1,6 @@
 //! The URL of a file, which is its own authority: whoever has the query can fetch the recording until it expires.
 //!
-//! So the whole URL never leaves this crate's vendor side: `Debug` and `Display` show scheme, host and path, and only
+//! So the whole URL never leaves this crate's vendor side: `Debug` and `Display` show scheme and host, and only
 //! the download reads the rest. The path identifies the file (KORE.md, inferred: `…/f-<uuid>.wav`); the query (`e`, the
 //! Unix second of expiry, `n`, a nonce, `s`, the signature) differs at each call and is sent byte for byte.
 
@@ -17,13 +17,13 @@ use crate::words::Known;
 pub struct SignedUrl {
     url: Url,
     path: String,
+    /// What stands for the path where several files of one list have the same.
+    identity: Option<String>,
     heeds_expiry: bool,
 }
 
 /// Longer than any URL that a server takes (8 KiB is usual), and bounded.
 const LONGEST: usize = 16 * 1024;
-/// How much of a path a message repeats.
-const LONGEST_SHOWN: usize = 160;
 /// An `e` before September 2001 is no expiry but something we do not know.
 const EARLIEST_EXPIRY: i64 = 1_000_000_000;
 
@@ -49,7 +49,7 @@ impl SignedUrl {
         }
         url.set_fragment(None);
         let path = path_as_it_came(text).ok_or("has no `//` before its host")?.to_owned();
-        Ok(Self { url, path, heeds_expiry: true })
+        Ok(Self { url, path, identity: None, heeds_expiry: true })
     }
 
     /// The path as it came, without query: it identifies the file at every call.
@@ -58,10 +58,26 @@ impl SignedUrl {
         &self.path
     }
 
-    /// The SHA-256 of [`SignedUrl::path`].
+    /// What tells this file from all others of its session: the SHA-256 of its path; or, where that does not, of all that
+    /// does ([`SignedUrl::apart`]).
     #[must_use]
-    pub fn path_digest(&self) -> Sha256 {
-        Sha256::of(self.path.as_bytes())
+    pub fn digest(&self) -> Sha256 {
+        Sha256::of(self.identity.as_ref().unwrap_or(&self.path).as_bytes())
+    }
+
+    /// That the path identifies a file is inferred: what tells it from another of the same path is its host, and what is
+    /// in its query beside the expiry, the nonce and the signature, which differ at each call.
+    pub(crate) fn whole_identity(&self) -> String {
+        let stays = |(key, value): &(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)| {
+            !matches!(&**key, "e" | "n" | "s") && !is_signature(key, value)
+        };
+        let query: Vec<_> = self.url.query_pairs().filter(stays).map(|(key, value)| format!("{key}={value}")).collect();
+        format!("{}\n{}\n{}", self.host(), self.path, query.join("&"))
+    }
+
+    /// The same URL, known by its whole identity.
+    pub(crate) fn apart(self) -> Self {
+        Self { identity: Some(self.whole_identity()), ..self }
     }
 
     /// The same URL, to be tried whatever its `e` says: that it is an expiry is inferred, and a clock may be wrong.
@@ -147,10 +163,9 @@ impl fmt::Debug for SignedUrl {
     }
 }
 
-/// Scheme, host and path of a URL; the `url` crate leaves only printable ASCII in them.
+/// Scheme and host: URLs of files are stored nowhere.
 fn shown(url: &Url) -> String {
-    let path: String = url.path().chars().take(LONGEST_SHOWN).collect();
-    format!("{}://{}{path}", url.scheme(), crate::hosts::shown_host(url))
+    format!("{}://{}", url.scheme(), crate::hosts::shown_host(url))
 }
 
 #[cfg(test)]
@@ -203,7 +218,7 @@ mod tests {
         assert_eq!(path("https://a.kore.ai/x/../%7e y/ü.wav?e=1#f"), "/x/../%7e y/ü.wav");
         assert_eq!(path("https://a.kore.ai?e=1"), "");
         let (one, two) = (SignedUrl::parse("https://a/f?s=1").unwrap(), SignedUrl::parse("https://b/f?s=2").unwrap());
-        assert_eq!(one.path_digest(), two.path_digest());
+        assert_eq!(one.digest(), two.digest());
     }
 
     #[test]

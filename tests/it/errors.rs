@@ -153,7 +153,12 @@ async fn a_scope_that_is_not_published_pauses_the_bot_says_so_and_goes_on_when_i
 /// Kore knows why; its siblings must not wait for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_refused_for_something_of_its_own_keeps_no_sibling_waiting_and_is_charged_nothing_v12() {
-    for answer in [Answer::error(403, "Forbidden"), Answer::error(401, "Invalid SDK credentials")] {
+    for (answer, reason) in [
+        (Answer::error(403, "Forbidden"), "unauthorized"),
+        (Answer::error(401, "Invalid SDK credentials"), "unauthorized"),
+        (Answer::error(503, "no backend for this session"), "rate_limited"),
+        (Answer::error(429, "too many").retry_after("1"), "rate_limited"),
+    ] {
         let world = World::new().await;
         world.create_queue();
         world.kore.session(&id(1), Timeline::new().finally(answer));
@@ -163,8 +168,8 @@ async fn a_row_that_is_refused_for_something_of_its_own_keeps_no_sibling_waiting
         world.insert(&[&id(1)]).await;
         world.execute(&format!("UPDATE sessions SET priority = 5 WHERE session_id = '{}'", id(1))).await.unwrap();
         let daemon = world.daemon().await;
-        let paused = "kore_archiver_paused{what=\"bot:default\",reason=\"unauthorized\"}";
-        eventually("the bot pauses", async || daemon.metric(paused).await == Some(1.0)).await;
+        let paused = format!("kore_archiver_paused{{what=\"bot:default\",reason=\"{reason}\"}}");
+        eventually("the bot pauses", async || daemon.metric(&paused).await == Some(1.0)).await;
         world.insert(&[&id(2), &id(3), &id(4)]).await;
         for number in 2..=4 {
             assert_eq!(world.end_of(&id(number)).await, "done/archived");

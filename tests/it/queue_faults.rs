@@ -118,6 +118,23 @@ async fn a_second_daemon_is_refused_by_the_name_of_the_first_q10() {
     assert!(status.contains("not running"), "{status}");
 }
 
+/// Their lock files are two, their queue is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_by_another_name_of_the_file_is_refused_as_well_q10() {
+    let mut world = World::new().await;
+    world.create_queue();
+    let daemon = world.daemon().await;
+    let (symbolic, hard) = (world.path("symbolic.db"), world.path("hard.db"));
+    std::os::unix::fs::symlink(world.queue_path(), &symbolic).unwrap();
+    fs::hard_link(world.queue_path(), &hard).unwrap();
+    for other in [symbolic, hard] {
+        world.set("queue.path", &format!("{:?}", other.display().to_string()));
+        let (code, said) = refusal(&world);
+        assert_eq!(code, Some(75), "{said}");
+    }
+    assert_eq!(daemon.stop().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_moved_away_or_replaced_stops_the_daemon_q9() {
     for is_replaced in [false, true] {

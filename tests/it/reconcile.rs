@@ -149,6 +149,20 @@ async fn a_bucket_that_may_not_be_read_ends_it_with_the_permission() {
     assert!(world.run(&["reconcile", "--config", "/nowhere"]).status.code() != Some(0));
 }
 
+/// In a bucket that is not there, or behind a wrong endpoint, nothing is found either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_not_there_sends_no_row_back() {
+    let world = done(1..=2).await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::Status(404, "NoSuchBucket"));
+    let output = world.run(&["reconcile", "--repair"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("bucket.name"), "{said}");
+    for number in 1..=2 {
+        assert_eq!(world.column(&id(number), "state").await.as_deref(), Some("done"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_whose_recordings_are_elsewhere_or_unlisted_are_told_apart() {
     let world = done(1..=2).await;

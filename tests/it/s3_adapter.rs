@@ -136,6 +136,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Err(StoreError::Exists(_)) => "exists",
         Err(StoreError::UploadLost(_)) => "upload lost",
         Err(StoreError::Corrupted(_)) => "corrupted",
+        Err(StoreError::Unreadable(_)) => "unreadable",
         Err(StoreError::Unavailable(_)) => "unavailable",
         Err(StoreError::Setup { reason, .. }) => reason,
     }

@@ -96,9 +96,8 @@ async fn build(origin: &Origin) -> Client {
         // Checksums are ours, in a header: the SDK's trailers cost more, and some stores refuse them.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    if let Some(url) = &settings.endpoint_url {
-        config = config.endpoint_url(url.as_str());
-    }
+    // Where recordings go is said by the settings alone, whatever AWS's variables and profiles name.
+    config.set_endpoint_url(settings.endpoint_url.as_ref().map(ToString::to_string));
     if let Some(role) = &settings.assume_role_arn {
         let provider = AssumeRoleProvider::builder(role).session_name(ROLE_SESSION).configure(&shared).build().await;
         config = config.credentials_provider(origin.keys.of(SharedCredentialsProvider::new(provider)));

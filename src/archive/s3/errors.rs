@@ -195,6 +195,7 @@ pub(super) fn refused(call: Call, answer: Answer<'_>) -> StoreError {
         Meaning::Exists => StoreError::Exists(said),
         Meaning::UploadLost => StoreError::UploadLost(said),
         Meaning::Corrupted => StoreError::Corrupted(said),
+        Meaning::Unreadable => StoreError::Unreadable(said),
         Meaning::Unavailable => StoreError::Unavailable(said),
         Meaning::Setup(reason) => {
             let message = bounded(&format!("{said}: {}", hint(reason, call, answer)));
@@ -208,6 +209,7 @@ enum Meaning {
     Exists,
     UploadLost,
     Corrupted,
+    Unreadable,
     Setup(&'static str),
     Unavailable,
 }
@@ -227,6 +229,7 @@ fn by_code(call: Call, answer: Answer<'_>) -> Option<Meaning> {
         | "EntityTooSmall" => Meaning::Corrupted,
         // How S3 refuses x-amz-mp-object-size, with a code that means many things.
         "InvalidRequest" if call == Call::Complete && answer.message.contains("mp-object-size") => Meaning::Corrupted,
+        "InvalidObjectState" if call == Call::Read => Meaning::Unreadable,
         code if is_passing(code) => Meaning::Unavailable,
         // It was there when it was looked at; the next look will tell.
         "NoSuchKey" => Meaning::Unavailable,

@@ -37,6 +37,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::types::{ChecksumMode, ChecksumType, CompletedMultipartUpload};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
@@ -116,6 +117,22 @@ impl S3Store {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         self.failure(call, error).error
+    }
+
+    /// Why a HEAD was refused: its answer has no body, so that keys that are wrong, a clock that is off and a permission that
+    /// is missing all look alike. Reading one byte takes the same permission, and is told.
+    async fn why_not(&self, key: &ObjectKey, error: &SdkError<HeadObjectError, HttpResponse>) -> StoreError {
+        let is_mute =
+            error.raw_response().is_some_and(|response| matches!(response.status().as_u16(), 400 | 401 | 403));
+        if is_mute {
+            let told = self.fixed.get(&self.client().await, key).range("bytes=0-0").send().await;
+            if let Err(told) = told
+                && told.code().is_some_and(|code| !matches!(code, "NoSuchKey" | "InvalidRange" | "InvalidObjectState"))
+            {
+                return self.error(Call::Head, &told);
+            }
+        }
+        self.error(Call::Head, error)
     }
 
     /// What takes the place of a condition: a look right before the write.
@@ -261,7 +278,7 @@ impl ObjectStore for S3Store {
             Ok(output) => Ok(Some(wire::object_head(&output))),
             // HEAD has no body: a missing bucket looks like this too, and the put that follows will say so.
             Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => Ok(None),
-            Err(error) => Err(self.error(Call::Head, &error)),
+            Err(error) => Err(self.why_not(key, &error).await),
         }
     }
 

@@ -272,7 +272,10 @@ impl Attempt<'_> {
         let may_help = match failure.error {
             StoreError::Corrupted(_) => true,
             StoreError::Unavailable(_) => self.terms.unconditional || failure.may_be_applied,
-            StoreError::Exists(_) | StoreError::UploadLost(_) | StoreError::Setup { .. } => false,
+            StoreError::Exists(_)
+            | StoreError::UploadLost(_)
+            | StoreError::Unreadable(_)
+            | StoreError::Setup { .. } => false,
         };
         may_help && !failure.may_be_refusal && self.sendings < SENDINGS
     }

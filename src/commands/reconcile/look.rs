@@ -116,7 +116,10 @@ impl Auditor {
         found.objects += 1;
         match self.archive.audit(&claim, self.read_back).await? {
             Audit::Whole => {}
-            Audit::Missing => found.add(key, "missing", "nothing is there"),
+            Audit::Missing => {
+                self.archive.has_bucket(&claim.key).await?;
+                found.add(key, "missing", "nothing is there");
+            }
             Audit::Different(how) => found.add(key, "different", how),
         }
         Ok(())

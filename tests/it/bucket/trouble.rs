@@ -37,6 +37,61 @@ async fn a_set_up_that_is_wrong_pauses_uploads_and_names_what_to_do_until_it_is_
     }
 }
 
+/// The first call of each copy is a HEAD, whose refusal says nothing of why.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_clocks_that_are_wrong_are_told_from_a_permission_that_is_missing_s8_s10() {
+    for (code, reason) in [
+        ("InvalidAccessKeyId", "credentials"),
+        ("SignatureDoesNotMatch", "credentials"),
+        ("RequestTimeTooSkewed", "clock"),
+        ("AccessDenied", "access_denied"),
+    ] {
+        let world = World::in_parts().await;
+        world.s3.fail_next(Op::Any, Times::Forever, Fault::Status(403, code));
+        world.ready(&id(1), files()).await;
+        let daemon = world.daemon().await;
+        paused(&world, &daemon, reason).await;
+        world.s3.heal();
+        assert_eq!(world.end_of(&id(1)).await, "done/archived", "{code}");
+        assert_eq!(daemon.stop().await, 0);
+    }
+}
+
+/// As after a rule that moves objects to an archive class.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_any_more_keeps_no_row_from_its_end() {
+    let world = World::in_parts().await;
+    world.ready(&id(1), files()).await;
+    assert!(world.run_until_empty().await.success());
+    world.s3.fail_next(Op::GetObject, Times::Forever, Fault::Status(403, "InvalidObjectState"));
+    world.execute("UPDATE sessions SET state = 'pending'").await.unwrap();
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("done"));
+    assert!(world.s3.keys().contains(&key(&id(1), "session-2.json")), "{:?}", world.s3.keys());
+    assert!(!world.log().contains("\"paused\""), "{}", world.log());
+    world.assert_clean();
+}
+
+/// Whoever deletes a row wants no more of its files.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_deleted_is_copied_no_further() {
+    let mut world = World::new().await;
+    world.set("transfer.concurrency", "1");
+    let files: Vec<SourceFile> = (1..=6)
+        .map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 200_000)).always(Quirk::Throttle(400_000)))
+        .collect();
+    world.ready(&id(1), files.clone()).await;
+    let daemon = world.daemon().await;
+    world.until_calls(Op::PutObject, 1).await;
+    world.execute("DELETE FROM sessions").await.unwrap();
+    world.kore.session(&id(2), Timeline::ready([SourceFile::new("a.wav", recording(9, 1000))]));
+    world.insert(&[&id(2)]).await;
+    assert_eq!(world.end_of(&id(2)).await, "done/archived");
+    let fetched: u32 = files.iter().map(SourceFile::requests).sum();
+    assert!(fetched <= 3, "{fetched} of 6 were fetched");
+    assert_eq!(daemon.stop().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_missing_and_keys_that_are_wrong_pause_uploads() {
     let mut world = World::in_parts().await;

@@ -5,6 +5,7 @@ fn meaning(call: Call, status: u16, code: &str) -> String {
         StoreError::Exists(_) => "exists".to_owned(),
         StoreError::UploadLost(_) => "upload lost".to_owned(),
         StoreError::Corrupted(_) => "corrupted".to_owned(),
+        StoreError::Unreadable(_) => "unreadable".to_owned(),
         StoreError::Setup { reason, .. } => reason.to_owned(),
         StoreError::Unavailable(_) => "unavailable".to_owned(),
     }
