@@ -1,7 +1,6 @@
 //! The composition root: the only place that builds the edges and puts them together. Build, run, drain.
 
 mod lessons;
-mod patience;
 mod service;
 mod uploads;
 
@@ -120,7 +119,6 @@ impl App {
             stop: shutdown.soft.clone(),
             called_off: shutdown.hard.clone(),
         };
-        patience::keep(&journeys).await?;
         let most_active = settings.poll.concurrency + settings.transfer.concurrency;
         let worker = Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
         let drain_timeout = settings.transfer.drain_timeout;

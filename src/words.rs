@@ -6,7 +6,7 @@
 //! that holds a token or a signature goes as a whole. Control and invisible characters are escaped. Every message of the
 //! edges passes `message` or `plain` on its way out.
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 /// The longest message of an error (`PollError`, `FetchError`).
 pub(crate) const LONGEST_MESSAGE: usize = 300;
@@ -30,6 +30,11 @@ impl Known {
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         values.dedup();
         Self(values.into_iter().map(SecretString::from).collect())
+    }
+
+    /// These, and those.
+    pub(crate) fn and<'a>(&'a self, others: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        Self::of(self.0.iter().chain(others).map(ExposeSecret::expose_secret))
     }
 
     /// `text` with each of them replaced.

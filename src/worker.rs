@@ -277,6 +277,10 @@ impl Worker {
             let label = claimed.as_ref().map_or("", |claimed| claimed.lease().label()).to_owned();
             tracing::info!(session.id = label, "the row was changed meanwhile; this result is dropped");
             self.hands.shun(row, self.journeys.clock.elapsed() + SHUNNED);
+        } else if let Some(Claimed::Row(claimed)) = claimed.as_deref()
+            && let Some(pause) = self.paused_for(&claimed.bot)
+        {
+            self.hands.shun(row, self.journeys.clock.elapsed() + behind_its_siblings(pause));
         }
     }
 
@@ -329,4 +333,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// A row that brought a pause about waits longer than its bot, beyond any jitter of the pause's end: should the answer have
+/// been that row's alone, the next attempt must be another's, or one row would stop them all. Not in the table, for after
+/// a restart every row goes on at once.
+fn behind_its_siblings(pause: Duration) -> Duration {
+    pause + (pause / 4).min(Duration::from_secs(30))
 }

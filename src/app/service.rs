@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::config::Environment;
 use crate::journey::Journeys;
 use crate::pause::Pause;
 use crate::queue::QueueError;
@@ -32,7 +33,7 @@ pub(super) fn stopping() {
 
 /// Says what is going on, for as long as it goes on.
 pub(super) async fn tell(journeys: Journeys, vitals: Vitals) {
-    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+    if Environment::of_process().get("NOTIFY_SOCKET").is_none() {
         return;
     }
     let (mut told, mut counted, mut pending) = (String::new(), None, Ok(0));

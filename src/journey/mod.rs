@@ -5,8 +5,7 @@
 //! stopping or a pause began meanwhile. Each step may run twice; a crash between any two of them costs a repetition.
 //!
 //! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
-//! concern, and the row waits by `poll.error`. One whose token was refused, or that met a rate limit, waits a little longer
-//! than its bot does: should the answer be for something of its own, its siblings try first, and end the pause.
+//! concern, and the row waits by `poll.error`; that its siblings try first when a pause of its bot ends is the worker's.
 //!
 //! `line` is where rows wait for their account's turn; `copy` brings a session's files into the bucket, and `judge` says
 //! whose its errors are; `verdict` makes a write of what came of an attempt; `learned` is what earlier sessions taught
@@ -206,12 +205,11 @@ impl Journeys {
                 for name in &bot.account {
                     self.tell(self.pauses.pause(&What::Bot(name.clone()), "rate_limited", &message, retry_after));
                 }
-                let pause = self.pause_left(&What::Bot(row.bot.clone()));
-                sight(Seen::Trouble { at_least: behind_its_siblings(pause) }, message)
+                sight(Seen::Trouble { at_least: Duration::ZERO }, message)
             }
             PollError::Unauthorized { message } => {
-                let pause = self.pause(&What::Bot(row.bot.clone()), "unauthorized", &message);
-                sight(Seen::Trouble { at_least: behind_its_siblings(pause) }, message)
+                self.pause(&What::Bot(row.bot.clone()), "unauthorized", &message);
+                sight(Seen::Trouble { at_least: Duration::ZERO }, message)
             }
             // Whether the token is right was not found out.
             PollError::Unreachable { message } => sight(Seen::Trouble { at_least: Duration::ZERO }, message),
@@ -248,10 +246,6 @@ impl Journeys {
     /// Pauses what an error concerns; says for how long.
     fn pause(&self, what: &What, reason: &'static str, message: &str) -> Duration {
         self.tell(self.pauses.pause(what, reason, message, None));
-        self.pause_left(what)
-    }
-
-    fn pause_left(&self, what: &What) -> Duration {
         match self.pauses.gate(what) {
             Gate::Closed(wait) => wait,
             Gate::Open | Gate::Probe => Duration::ZERO,
@@ -317,12 +311,6 @@ impl Journeys {
             _ => {}
         }
     }
-}
-
-/// A row that brought a pause about waits longer than its bot, beyond any jitter of the pause's end: should the answer be
-/// that row's alone, the next attempt must be another's, or one row would stop them all.
-fn behind_its_siblings(pause: Duration) -> Duration {
-    pause + (pause / 4).min(Duration::from_secs(30))
 }
 
 /// The event of a status that is not known.

@@ -135,8 +135,8 @@ fn a_key_is_made_of_the_sessions_day_and_never_leads_out_of_its_folder() {
         template.key(parts, "a.wav").unwrap().as_str().to_owned()
     };
     assert_eq!(key("x"), "default/year=2024/month=03/day=05/x/a.wav");
-    assert_eq!(key("."), "default/year=2024/month=03/day=05/_./a.wav");
-    assert_eq!(key(".."), "default/year=2024/month=03/day=05/_../a.wav");
+    assert_eq!(key("."), "default/year=2024/month=03/day=05/(.)/a.wav");
+    assert_eq!(key(".."), "default/year=2024/month=03/day=05/(..)/a.wav");
     assert_eq!(key("..."), "default/year=2024/month=03/day=05/.../a.wav");
 }
 

@@ -8,13 +8,14 @@
 //! The token goes to `bots.NAME.host` only: redirects are not followed, proxies of the environment not asked, and
 //! files are fetched by other clients (`download`).
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::budget::{Budget, Told};
@@ -52,7 +53,12 @@ pub struct KoreClient {
     /// Whether the newest answer refused the token. A second request at once is for the first refusal alone; after
     /// it, each poll is one request with the secret as it is then.
     is_refused: AtomicBool,
+    /// The signatures of the newest URLs, which an error may repeat out of their place.
+    signatures: Mutex<VecDeque<SecretString>>,
 }
+
+/// So many signatures are remembered: of all that may be asked about again at once.
+const MOST_SIGNATURES: usize = 64;
 
 impl KoreClient {
     /// The client of the bot called `name`. `poll_timeout` is the deadline of a whole poll, and of the headers of a file.
@@ -77,8 +83,8 @@ impl KoreClient {
             .build()
             .map_err(|error| no_client(describe_without_url(error)))?;
         let tokens = Tokens::new(bot.client_id.clone(), bot.client_secret.clone());
-        let is_refused = AtomicBool::new(false);
-        Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock, is_refused })
+        let (is_refused, signatures) = (AtomicBool::new(false), Mutex::default());
+        Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock, is_refused, signatures })
     }
 
     /// One request, under a token of its own, on a turn that was waited for.
@@ -117,6 +123,7 @@ impl KoreClient {
             Err(error) => return Err(failed(error)),
             Ok(body) => body,
         };
+        let known = known.and(&*self.signatures());
         let mut reply = Reply::new(code, body.as_deref().map_err(ToString::to_string), known);
         (reply.retry_after, reply.ahead_seconds) = (retry_after, ahead_seconds);
         Ok(reply)
@@ -142,11 +149,25 @@ impl Vendor for KoreClient {
             self.tokens.forget();
         }
         self.is_refused.store(is_refused, Ordering::Relaxed);
-        reply.read(session)
+        reply.read(session).inspect(|answer| self.remember(answer))
     }
 
     async fn open(&self, url: &SignedUrl) -> Result<Download, FetchError> {
         self.files.open(url).await
+    }
+}
+
+impl KoreClient {
+    fn remember(&self, answer: &Answer) {
+        let mut signatures = self.signatures();
+        let new = answer.recordings.iter().flat_map(|file| file.url.spelt_signatures());
+        signatures.extend(new.map(SecretString::from));
+        let surplus = signatures.len().saturating_sub(MOST_SIGNATURES);
+        signatures.drain(..surplus);
+    }
+
+    fn signatures(&self) -> MutexGuard<'_, VecDeque<SecretString>> {
+        self.signatures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -310,6 +331,20 @@ mod tests {
         let error = client.poll(&id()).await.unwrap_err();
         assert!(matches!(&error, PollError::Unauthorized { message } if message.contains("/nonexistent/secret")));
         assert!(server.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_signature_that_an_error_repeats_later_is_hidden() {
+        let list =
+            r#"{"status":"success","recording":[{"fileName":"a","fileUrl":"https://a/f?e=1&n=2&s=CANARYSIG2x0"}]}"#;
+        let error = r#"{"errors":[{"msg":"bad signature CANARYSIG2x0","code":1}]}"#;
+        let server =
+            Server::start(move |number, _| vec![if number == 0 { http(200, "", list) } else { http(400, "", error) }])
+                .await;
+        let client = server.client(ClientSecret::Environment("a secret of the tests".into()), limits());
+        assert_eq!(client.poll(&id()).await.unwrap().recordings.len(), 1);
+        let error = client.poll(&id()).await.unwrap_err().to_string();
+        assert!(error.contains("bad signature") && !error.contains("CANARY"), "{error}");
     }
 
     #[tokio::test]

@@ -124,11 +124,7 @@ async fn take_over(connection: &mut SqliteConnection, run: &str, now: Timestamp)
         .bind(now.to_string())
         .execute(&mut *transaction)
         .await?;
-    // What Kore asked for holds whoever asks; all else is found out again.
-    sqlx::query("DELETE FROM pauses WHERE reason <> 'rate_limited' OR until <= ?1")
-        .bind(now.to_string())
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query("DELETE FROM pauses").execute(&mut *transaction).await?;
     transaction.commit().await
 }
 

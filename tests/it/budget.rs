@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::kore::{Answer, Outage, Timeline};
+use crate::support::kore::{Outage, Timeline};
 use crate::support::rows::{eventually, rest};
 use crate::support::world::{World, id};
 
@@ -36,24 +36,6 @@ async fn two_bots_of_one_account_keep_its_budget_through_an_outage_and_a_restart
     assert!(most <= 11, "{most} requests in six seconds");
     let bots = "SELECT DISTINCT bot FROM sessions WHERE polls > 0";
     assert_eq!(world.rows(bots).await.len(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_kore_asked_the_run_before_for_holds_after_a_restart() {
-    let world = World::new().await;
-    let limit = Answer::error(429, "too many").retry_after("60");
-    world.kore.session(&id(1), Timeline::new().finally(limit));
-    world.create_queue();
-    let paused = "kore_archiver_paused{what=\"bot:default\",reason=\"rate_limited\"}";
-    for _ in 0..2 {
-        let daemon = world.daemon().await;
-        world.execute(&format!("INSERT OR IGNORE INTO sessions (session_id) VALUES ('{}')", id(1))).await.unwrap();
-        eventually("the bot is paused", async || daemon.metric(paused).await == Some(1.0)).await;
-        world.execute(&format!("INSERT OR IGNORE INTO sessions (session_id) VALUES ('{}')", id(2))).await.unwrap();
-        rest(1500).await;
-        assert_eq!(world.kore.polls().len(), 1, "{}", world.log());
-        daemon.kill().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

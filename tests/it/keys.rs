@@ -154,7 +154,7 @@ async fn ids_that_are_dots_are_no_folders() {
     }
     world.execute("UPDATE sessions SET enqueued_at = '2025-12-31T23:59:59.999Z'").await.unwrap();
     assert!(world.run_until_empty().await.success());
-    for (folder, seed) in [("_.", 1), ("_..", 2)] {
+    for (folder, seed) in [("(.)", 1), ("(..)", 2)] {
         let key = format!("default/year=2025/month=12/day=31/{folder}/a.wav");
         assert_eq!(world.s3.body(&key).unwrap(), recording(seed, 1000).to_vec());
     }

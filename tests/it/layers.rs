@@ -35,6 +35,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("hyper_util", &["src/kore/"]),
     ("rustls", &["src/kore/"]),
     ("rustls_platform_verifier", &["src/kore/"]),
+    ("tower_layer", &["src/kore/"]),
     ("tower_service", &["src/kore/"]),
     ("jsonwebtoken", &["src/kore/"]),
     ("aws_config", &["src/archive/s3/"]),
