@@ -59,7 +59,7 @@ impl SignedUrl {
     }
 
     /// What tells this file from all others of its session: the SHA-256 of its path; or, where that does not, of all that
-    /// does ([`SignedUrl::apart`]).
+    /// does.
     #[must_use]
     pub fn digest(&self) -> Sha256 {
         Sha256::of(self.identity.as_ref().unwrap_or(&self.path).as_bytes())
