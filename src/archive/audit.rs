@@ -4,8 +4,7 @@
 //! version together do: a store that kept all three has not been written to. Reading back decides everything, and
 //! costs the whole object; it is done on request only.
 
-use super::store::ObjectHead;
-use super::store::StoreError;
+use super::store::{ObjectHead, StoreError};
 use super::{Archive, CopyError, reported};
 use crate::key::ObjectKey;
 use crate::receipt::{Comparison, Receipt, Verified};

@@ -11,8 +11,8 @@
 //!   place. One that is dropped after its grant wastes one slot. No slot is granted twice.
 //! - **Connections.** A request that needs a new one leaves when that stands, which is later than its slot: no slot is
 //!   granted while one is being opened (for 3 s at most), and the next comes a whole interval after it stands.
-//! - **The network.** Spacing is a little wider than the interval (by a fiftieth, some 10 to 25 ms), for two requests that leave a
-//!   second apart may arrive a few milliseconds closer.
+//! - **The network.** Spacing is a little wider than the interval (by a fiftieth, some 10 to 25 ms), for two
+//!   requests that leave a second apart may arrive a few milliseconds closer.
 //! - **Clock.** Monotonic: a jump of the wall clock neither bursts nor starves.
 //!
 //! Intervals under a millisecond (over 60,000 a minute) are finer than timers: there, slots up to a millisecond ahead are

@@ -1,8 +1,9 @@
 //! One daemon a queue: an advisory lock on a file of its own beside the queue.
 //!
 //! The kernel drops it when the process ends, however it ends. It is not on the queue itself alone, because whoever looks
-//! who holds it would close that file outside SQLite, which drops SQLite's locks. The file stays; what it says is for people and for `status`: who holds
-//! the queue, and in a second line why it cannot be written to, which the queue itself cannot say.
+//! who holds it would close that file outside SQLite, which drops SQLite's locks. The file stays; what it says is for
+//! people and for `status`: who holds the queue, and in a second line why it cannot be written to, which the queue itself
+//! cannot say.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write as _};
@@ -23,6 +24,7 @@ pub struct RunLock {
     file: File,
     /// Bytes of the line that names the holder.
     named: u64,
+    /// The queue itself, once it is locked as well.
     of_queue: Option<File>,
 }
 

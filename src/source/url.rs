@@ -4,6 +4,7 @@
 //! the download reads the rest. The path identifies the file (KORE.md, inferred: `…/f-<uuid>.wav`); the query (`e`, the
 //! Unix second of expiry, `n`, a nonce, `s`, the signature) differs at each call and is sent byte for byte.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use url::Url;
@@ -68,7 +69,7 @@ impl SignedUrl {
     /// That the path identifies a file is inferred: what tells it from another of the same path is its host, and what is
     /// in its query beside the expiry, the nonce and the signature, which differ at each call.
     pub(crate) fn whole_identity(&self) -> String {
-        let stays = |(key, value): &(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)| {
+        let stays = |(key, value): &(Cow<'_, str>, Cow<'_, str>)| {
             !matches!(&**key, "e" | "n" | "s") && !is_signature(key, value)
         };
         let query: Vec<_> = self.url.query_pairs().filter(stays).map(|(key, value)| format!("{key}={value}")).collect();

@@ -1,5 +1,7 @@
 //! One session: what the queue says of it, and what the bucket says to that.
 
+use tokio::sync::OnceCell;
+
 use crate::archive::audit::{Audit, Claim};
 use crate::archive::{Archive, CopyError};
 use crate::clock::Timestamp;
@@ -82,6 +84,8 @@ pub(super) struct Auditor {
     pub(super) bucket: String,
     pub(super) template: KeyTemplate,
     pub(super) read_back: bool,
+    /// Once it is known that there is a bucket, in which something may be missing.
+    pub(super) bucket_seen: OnceCell<()>,
 }
 
 impl Auditor {
@@ -117,7 +121,7 @@ impl Auditor {
         match self.archive.audit(&claim, self.read_back).await? {
             Audit::Whole => {}
             Audit::Missing => {
-                self.archive.has_bucket(&claim.key).await?;
+                self.bucket_seen.get_or_try_init(|| self.archive.has_bucket(&claim.key)).await?;
                 found.add(key, "missing", "nothing is there");
             }
             Audit::Different(how) => found.add(key, "different", how),

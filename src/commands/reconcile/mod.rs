@@ -22,6 +22,7 @@ use anyhow::anyhow;
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Usage, desk, output};
@@ -84,6 +85,7 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
         bucket: settings.bucket.name.clone(),
         template: settings.bucket.key_template.clone(),
         read_back: arguments.read_back,
+        bucket_seen: OnceCell::new(),
     };
     let bar = bar(desk.count_done(&after, since).await?);
     let (repair, tally, told_at) = (arguments.repair, Tally::new(arguments.json), clock.elapsed());
