@@ -61,7 +61,8 @@ impl MediaHost {
         port == self.port.unwrap_or(scheme_port)
             && match (&self.pattern, host) {
                 (Pattern::Full(full), host) => full == host,
-                (Pattern::Under(suffix), Host::Domain(name)) => name.len() > suffix.len() && name.ends_with(suffix),
+                // No name is the suffix alone: it would begin with an empty label.
+                (Pattern::Under(suffix), Host::Domain(name)) => name.ends_with(suffix),
                 (Pattern::Under(_), Host::Ipv4(_) | Host::Ipv6(_)) => false,
             }
     }
@@ -83,8 +84,8 @@ fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     if !text.chars().all(plain) {
         return None;
     }
-    let colon = text.rfind(':').filter(|colon| text.rfind(']').is_none_or(|bracket| *colon > bracket));
-    let Some(colon) = colon else { return Some((text, None)) };
+    let end = text.rfind([':', ']']).filter(|end| text[*end..].starts_with(':'));
+    let Some(colon) = end else { return Some((text, None)) };
     let digits = &text[colon + 1..];
     let port = digits.parse::<u16>().ok().filter(|port| *port > 0 && digits.bytes().all(|b| b.is_ascii_digit()));
     port.map(|port| (&text[..colon], Some(port)))
@@ -244,6 +245,14 @@ mod tests {
         assert!(matches!(reach(&policy, "https://:b@media.acme.lan/"), Err(HostRefusal::Userinfo(_))));
         assert_eq!(reach(&policy, "https://media.acme.lan/"), Ok(Reach::Any));
         assert_eq!(reach(&policy, "https://other.acme.lan/"), Ok(Reach::Public));
+    }
+
+    #[test]
+    fn a_refusal_names_host_and_port_and_no_more_than_people_read() {
+        let url = format!("https://{}.example:8443/f?s=CANARY", "a".repeat(130));
+        let told = reach(&hosts(&["*.kore.ai"], false), &url).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("the file host {}:8443 is not in", "a".repeat(120))), "{told}");
+        assert_eq!(shown_host(&Url::parse("https://media.acme.lan:443/f").unwrap()), "media.acme.lan");
     }
 
     #[test]

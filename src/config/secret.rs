@@ -163,6 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_secret_is_read_whole() {
+        let (_folder, secret) = file(&"x".repeat(4096));
+        assert_eq!(secret.read().unwrap().expose_secret().len(), 4096);
+    }
+
+    #[test]
+    fn a_file_is_open_where_any_right_is_everybodys() {
+        let (folder, secret) = file("secret");
+        let open = |mode| {
+            std::fs::set_permissions(folder.path().join("secret"), std::fs::Permissions::from_mode(mode)).unwrap();
+            secret.is_open_to_others()
+        };
+        assert_eq!([0o600, 0o640, 0o770, 0o604, 0o602, 0o601].map(open), [false, false, false, true, true, true]);
+        assert!(!ClientSecret::Absent.is_open_to_others());
+    }
+
+    #[test]
     fn the_variable_comes_before_the_file_and_the_file_before_the_credential() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("client-secret.sales"), "credential").unwrap();

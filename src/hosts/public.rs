@@ -57,7 +57,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// The IPv4 address that packets to this IPv6 one end at: mapped (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`) and 6to4
 /// (`2002::/16`). The older compatible form (`::/96`) is not routed and so never public.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
     match address.segments() {
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             v4(high, low)
