@@ -4,8 +4,8 @@
 //! are being worked on take room; results that wait for the writer do not, so that another program that holds the
 //! queue's write lock stops no polling (up to `MOST_UNWRITTEN` results).
 //!
-//! An idle daemon wakes once a second to see whether anybody has committed, which costs next to nothing; it looks into
-//! the table only then, or when something is due.
+//! A daemon with nothing to do wakes once a second to see whether anybody has committed, which costs next to nothing, and
+//! every other second where nobody has for a while; it looks into the table only then, or when something is due.
 
 mod vitals;
 
@@ -26,8 +26,10 @@ use crate::pause::{Gate, What};
 use crate::queue::{Applied, Claimed, Claims, Due, Hands, QueueError, Write};
 pub use vitals::Vitals;
 
-/// How often an idle daemon looks whether somebody inserted a row.
+/// How often the daemon looks whether somebody inserted a row,
 const LOOK: Duration = Duration::from_secs(1);
+/// and how often while nobody has written anything for a while.
+const QUIET_LOOK: Duration = Duration::from_secs(2);
 /// A busy loop comes round no more often: one look serves for all that happened meanwhile.
 const ROUND: Duration = Duration::from_millis(2);
 /// Timers are no finer; what is due by then is due in one look.
@@ -231,15 +233,16 @@ impl Worker {
         }
     }
 
-    /// Until the next row is due, or what keeps one that is due is over, but at most [`LOOK`]. What keeps the others
-    /// (no room, rows in hand) ends with a wake-up.
+    /// Until the next row is due, or what keeps one that is due is over, but at most until the next look. What keeps the
+    /// others (no room, rows in hand) ends with a wake-up.
     fn nap(&self, now: Timestamp) -> Duration {
         let wait = |(bot, at): &(String, Timestamp)| match at.since(now) {
             Duration::ZERO => self.paused_for(bot),
             wait => Some(wait),
         };
         let forgives = self.hands.forgives_in(self.journeys.clock.elapsed());
-        self.due.bots.iter().filter_map(wait).chain(forgives).min().unwrap_or(LOOK).clamp(SHORTEST_NAP, LOOK)
+        let look = if self.hands.is_empty() && self.claims.is_settled(now) { QUIET_LOOK } else { LOOK };
+        self.due.bots.iter().filter_map(wait).chain(forgives).min().unwrap_or(look).clamp(SHORTEST_NAP, look)
     }
 
     fn paused_for(&self, bot: &str) -> Option<Duration> {

@@ -25,8 +25,8 @@ use crate::clock::Timestamp;
 
 /// A commit is written to the log, flushed, and only then seen by others: a disk may take long over that.
 const SETTLED: Duration = Duration::from_secs(20);
-/// How often a look may go by the log's time alone: should a disk take longer, that much later is a row noticed.
-const MOST_SKIPPED: u32 = 10;
+/// How many looks may go by the log's time alone: should a disk take longer, that much later is a row noticed.
+const MOST_SKIPPED: u32 = 5;
 
 /// Reads what is due.
 #[derive(Debug)]
@@ -98,10 +98,14 @@ impl Claims {
         Ok(self.seen_version.replace(version) != Some(version))
     }
 
+    /// Nobody had written for long when the log was last looked at.
+    pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
+        self.log_written.is_some_and(|at| now.since(at) > SETTLED)
+    }
+
     /// Nobody has written for long: SQLite, a turn of whose thread wakes the processor twice more, need not be asked.
     fn is_quiet(&self, written: Option<Timestamp>, now: Timestamp) -> bool {
-        let is_settled = written.is_some_and(|at| now.since(at) > SETTLED);
-        is_settled && written == self.log_written && self.skipped < MOST_SKIPPED
+        written == self.log_written && self.is_settled(now) && self.skipped < MOST_SKIPPED
     }
 
     /// Which of these bots have pending rows and when the next is due, and whether any other bot has some. The names
