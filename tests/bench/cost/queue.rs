@@ -19,16 +19,18 @@ struct Cost {
     verdict: Duration,
 }
 
-/// As many rows as a long life leaves behind: one in ten is pending, and of those one in ten is due.
+/// As many rows as a long life leaves behind: one in ten is pending, and of those one in ten is due, but a hundred at
+/// least, so that a batch is as large in a small queue.
 async fn fill(path: &Path, rows: u64) {
     let mut connection = SqliteConnectOptions::new().filename(path).connect().await.expect("it can be opened");
+    let every = (rows / 100).clamp(10, 100);
     let sql = format!(
         "PRAGMA synchronous = OFF; BEGIN; \
          WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {rows} - 1) \
          INSERT INTO sessions (session_id, state, reason, next_poll_at) SELECT \
            '65e7133a3242653c' || printf('%08x', i), iif(i % 10 = 0, 'pending', 'done'), \
            iif(i % 10 = 0, NULL, 'archived'), \
-           strftime('%Y-%m-%dT%H:%M:%fZ', 'now', iif(i % 100 = 0, '-1 hour', '+1 day')) FROM n; COMMIT"
+           strftime('%Y-%m-%dT%H:%M:%fZ', 'now', iif(i % {every} = 0, '-1 hour', '+1 day')) FROM n; COMMIT"
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.expect("the rows are good");
     connection.close().await.expect("it can be closed");
@@ -50,6 +52,7 @@ async fn cost(rows: u64) -> Cost {
         let due = claims.next_due(&["default"], now).await.expect("it can be read");
         let rows = claims.claim(&due, "default", BATCH, now, &Hands::default()).await.expect("it can be read");
         claim.push(began.elapsed());
+        assert_eq!(rows.len(), BATCH, "a whole batch, whatever the size of the queue");
         let began = Instant::now();
         let committed = rows.iter().map(|claimed| {
             let Claimed::Row(row) = claimed else { panic!("every row is good") };
