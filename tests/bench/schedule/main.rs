@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "`pub` marks what the other modules of this benchmark use")]
 
+mod bound;
 mod plot;
 mod policy;
 mod report;

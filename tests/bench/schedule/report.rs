@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::bound::fewest_polls;
 use super::plot::{Point, svg};
 use super::policy::Policy;
 use super::sim::{Figures, Outcome, play};
@@ -19,6 +20,7 @@ pub fn write() {
             svg(&format!("600 calls an hour, {title}"), &points),
         )
         .expect("the folder is ours");
+        bound(&mut page, enqueued, &points[0]);
         let _ = writeln!(page, "![Lag against polls, {title}](schedule-{file}.svg)\n");
     }
     loads(&mut page);
@@ -67,6 +69,21 @@ fn policies(page: &mut String, enqueued: Enqueued, title: &str) -> Vec<Point> {
         points.push(Point { name: policy.name(), polls: figures.polls, p50: figures.p50, p95: figures.p95 });
     }
     points
+}
+
+/// The fewest polls for a lag that was wished for, and for the one that came out.
+fn bound(page: &mut String, enqueued: Enqueued, adaptive: &Point) {
+    let wished = match enqueued {
+        Enqueued::AtStart => (75.0, 270.0),
+        Enqueued::AtEndWithHint => (60.0, 240.0),
+        Enqueued::AtEnd | Enqueued::AfterEnd => return,
+    };
+    let fewest = |(p50, p95)| format!("{p50:.0} s and {p95:.0} s: {:.2}", fewest_polls(enqueued, p50, p95));
+    let (wished, reached) = (fewest(wished), fewest((adaptive.p50, adaptive.p95)));
+    say(
+        page,
+        &format!("\nPolls a session below which no schedule has lag p50 and p95 of {wished}, and of {reached}.\n"),
+    );
 }
 
 /// What the goal allows those sessions that Kore does not delay itself, at the 95th percentile.
