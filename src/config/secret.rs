@@ -196,4 +196,13 @@ mod tests {
         assert_eq!(secrets.take("sales", None).read().unwrap().expose_secret(), "credential");
         assert!(matches!(secrets.take("other", None), ClientSecret::Absent));
     }
+
+    #[test]
+    fn a_variable_for_a_bot_that_is_not_there_is_refused_by_its_name() {
+        let stray = [(variable("sales"), "secret".to_owned())].into_iter().collect();
+        let mut secrets = Secrets::of(&stray).unwrap();
+        secrets.take("support", None);
+        let error = secrets.finish().unwrap_err().to_string();
+        assert!(error.contains(&variable("sales")) && error.contains("no bot `sales`"), "{error}");
+    }
 }

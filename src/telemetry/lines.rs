@@ -153,6 +153,15 @@ mod tests {
     }
 
     #[test]
+    fn each_level_has_a_colour_of_its_own_but_for_the_two_that_only_developers_read() {
+        let [error, warn, info, debug, trace] =
+            [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE].map(paint);
+        let colours = std::collections::BTreeSet::from([error, warn, info, debug]);
+        assert_eq!((colours.len(), debug), (4, trace));
+        assert!(colours.iter().all(|colour| colour.starts_with("\x1b[3") && colour.ends_with('m')));
+    }
+
+    #[test]
     fn json_is_one_object_a_line_and_keeps_numbers() {
         let lines = spoken(Form::Json, || {
             an_attempt();
