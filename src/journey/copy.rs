@@ -5,51 +5,26 @@
 //! and comes back as one [`Sight`] of the whole session: the mildest for the row counts, so that a file that is too
 //! large never ends a session while a sibling only waits for the network.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::judge::milder;
+use super::plan::{Known, Plan};
 use super::{Asked, Bot, Journeys, Last, Sight};
 use crate::archive::CopyError;
 use crate::archive::keep::{FileJob, Kept};
-use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
-use crate::clock::Timestamp;
 use crate::decide::{ODD_BODY_TRIES, Seen};
 use crate::flights::Watched;
-use crate::key::{KeyParts, Named, NotAKey, ObjectKey, distinct_names};
+use crate::key::ObjectKey;
 use crate::metrics::Stage;
 use crate::pause::What;
-use crate::queue::desk::Record;
 use crate::queue::write::{Facts, Recording};
 use crate::queue::{Row, Write};
-use crate::receipt::{Crc64Nvme, Receipt, Sha256};
 use crate::session::StatusKind;
 use crate::source::{Answer, FetchError, SourceFile};
-
-/// One file and where it belongs.
-struct Plan {
-    /// Its place in Kore's list.
-    place: usize,
-    file: SourceFile,
-    source: Sha256,
-    key: ObjectKey,
-    /// What the queue knows of it.
-    known: Option<Known>,
-}
-
-/// A file that was proven to be in the bucket before.
-#[derive(Clone)]
-struct Known {
-    archived_at: Timestamp,
-    key: ObjectKey,
-    receipt: Receipt,
-    facts: Facts,
-}
 
 /// What asking for new URLs came to.
 enum Renewed {
@@ -58,7 +33,6 @@ enum Renewed {
     Stopped,
 }
 
-type Sha256Text = String;
 type Copied = (Plan, Result<Recording, CopyError>);
 
 fn is_expired((_, result): &Copied) -> bool {
@@ -114,31 +88,6 @@ impl Journeys {
             Some(sight) => Some(sight),
             None => self.seal(&last.row, bot, &kept).await,
         }
-    }
-
-    async fn plan(&self, row: &Row, files: Vec<SourceFile>) -> Result<Vec<Plan>, Sight> {
-        let records = self.desk.known(&row.session_id).await.map_err(|error| Sight {
-            seen: Seen::Trouble { at_least: Duration::ZERO },
-            trouble: Some((Stage::Queue, error.to_string())),
-        })?;
-        let known: BTreeMap<Sha256Text, Known> = records.iter().filter_map(|record| self.known(record)).collect();
-        let sources: Vec<Sha256> = files.iter().map(|file| file.url.digest()).collect();
-        let asked: Vec<_> = files.iter().zip(&sources).map(|(file, path)| Named { name: &file.name, path }).collect();
-        let names = distinct_names(&asked);
-        let parts = parts(row);
-        let plan = |(place, ((file, source), name)): (usize, ((SourceFile, Sha256), String))| {
-            let known = known.get(&source.to_string()).cloned();
-            let sound = known.as_ref().filter(|known| known.facts.suspect.is_none());
-            let key = match sound {
-                Some(known) => known.key.clone(),
-                None => self.template.key(parts, &name).map_err(|error| Sight {
-                    seen: Seen::Failure { not_found: false },
-                    trouble: Some((Stage::Upload, format!("the key of a file would not do: {error}"))),
-                })?,
-            };
-            Ok(Plan { place, file, source, key, known })
-        };
-        files.into_iter().zip(sources).zip(names).enumerate().map(plan).collect()
     }
 
     async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<Copied> {
@@ -275,84 +224,12 @@ impl Journeys {
         }
     }
 
-    /// Everything is proven: the sidecar goes last, beside its files. There is none for a row that was replaced or deleted
-    /// meanwhile: whoever did that has not asked for it. Its lease then writes nothing, but keeps the row in hand until
-    /// what was archived is in the table, so that the next attempt finds it there.
-    async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording]) -> Option<Sight> {
-        if let Err(sight) = self.unless_changed(row).await {
-            tracing::info!(session.id = %row.session_id, "the row was changed meanwhile; no sidecar is written for it");
-            return Some(sight);
-        }
-        let sidecar = Sidecar {
-            schema: SCHEMA,
-            session_id: row.session_id.as_str().to_owned(),
-            bot: row.bot.clone(),
-            bot_id: bot.bot_id.clone(),
-            session_started_at: row.session_id.started_at().unwrap_or(row.enqueued_at),
-            archived_at: self.clock.now(),
-            archiver_version: env!("CARGO_PKG_VERSION"),
-            metadata: row.metadata.clone().unwrap_or_else(no_metadata),
-            recordings: recordings.iter().map(listed).collect(),
-        };
-        let suspect = recordings.iter().any(|recording| recording.facts.suspect.is_some());
-        let key_of = |name: &str| self.key_beside(row, recordings, name);
-        match self.archive.keep_sidecar(key_of, &sidecar).await {
-            Ok(_) => {
-                self.tell(self.pauses.resume(&What::Bucket));
-                Some(Sight { seen: Seen::Archived { suspect }, trouble: None })
-            }
-            Err(CopyError::Stopped) => None,
-            Err(error) => Some(self.judge_named("session.json", &error)),
-        }
-    }
-
     /// What to do with a row that somebody has changed or deleted since it was claimed: its lease writes nothing any more.
-    async fn unless_changed(&self, row: &Row) -> Result<(), Sight> {
+    pub(super) async fn unless_changed(&self, row: &Row) -> Result<(), Sight> {
         if self.desk.is_held(&row.lease).await.unwrap_or(true) {
             return Ok(());
         }
         Err(Sight { seen: Seen::Trouble { at_least: Duration::ZERO }, trouble: None })
-    }
-
-    /// The key of a sidecar's name: in the folder of the session's sound files, wherever an earlier attempt put them.
-    fn key_beside(&self, row: &Row, recordings: &[Recording], name: &str) -> Result<ObjectKey, NotAKey> {
-        let sound = recordings.iter().find(|recording| recording.facts.suspect.is_none());
-        let beside = sound.and_then(|recording| self.template.beside(&recording.key, name));
-        beside.unwrap_or_else(|| self.template.key(parts(row), name))
-    }
-
-    fn known(&self, record: &Record) -> Option<(Sha256Text, Known)> {
-        let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
-        if text("bucket")? != self.bucket {
-            return None;
-        }
-        let receipt = Receipt {
-            bytes: record.get("bytes")?.as_u64()?,
-            sha256: Sha256::from_hex(&text("sha256")?)?,
-            crc64nvme: Crc64Nvme::from_base64(&text("crc64nvme")?)?,
-            crc32: None,
-        };
-        let facts = Facts {
-            content_type: text("content_type")?,
-            suspect: text("suspect"),
-            duration_seconds: record.get("duration_seconds").and_then(serde_json::Value::as_f64),
-            channels: record.get("channels").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
-            sample_rate: record.get("sample_rate").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
-        };
-        let archived_at = Timestamp::parse(&text("archived_at")?).ok()?;
-        Some((text("source")?, Known { archived_at, key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
-    }
-}
-
-fn no_metadata() -> Box<RawValue> {
-    RawValue::from_string("{}".to_owned()).expect("an empty object is JSON")
-}
-
-fn parts(row: &Row) -> KeyParts<'_> {
-    KeyParts {
-        bot: &row.bot,
-        date: row.session_id.started_at().unwrap_or(row.enqueued_at),
-        session_id: &row.session_id,
     }
 }
 
@@ -367,21 +244,5 @@ struct Landing<'a>(&'a Journeys);
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         self.0.metrics.in_flight(-1.0);
-    }
-}
-
-fn listed(recording: &Recording) -> SidecarRecording {
-    let receipt = recording.verified.receipt();
-    SidecarRecording {
-        file_name: recording.file_name.clone(),
-        key: recording.key.as_str().to_owned(),
-        bytes: receipt.bytes,
-        sha256: receipt.sha256.to_string(),
-        crc64nvme: receipt.crc64nvme.to_string(),
-        content_type: recording.facts.content_type.clone(),
-        duration_seconds: recording.facts.duration_seconds,
-        channels: recording.facts.channels,
-        sample_rate: recording.facts.sample_rate,
-        suspect: recording.facts.suspect.clone(),
     }
 }

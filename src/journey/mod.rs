@@ -7,14 +7,16 @@
 //! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
 //! concern, and the row waits by `poll.error`; that its siblings try first when a pause of its bot ends is the worker's.
 //!
-//! `line` is where rows wait for their account's turn; `copy` brings a session's files into the bucket, and `judge` says
-//! whose its errors are; `verdict` makes a write of what came of an attempt; `learned` is what earlier sessions taught
+//! `line` is where rows wait for their account's turn; `plan` says where a session's files belong, `copy` brings them
+//! into the bucket, `judge` says whose its errors are, and `seal` ends it with the sidecar; `verdict` makes a write of what came of an attempt; `learned` is what earlier sessions taught
 //! about when to ask.
 
 mod copy;
 mod judge;
 mod learned;
 mod line;
+mod plan;
+mod seal;
 mod verdict;
 
 use std::collections::BTreeMap;

@@ -12,8 +12,7 @@ use sqlx::{Column as _, Connection as _, Row as _, SqliteConnection, TypeInfo as
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::file::{connect, create_folder, create_if_missing, log_path};
-use super::index::{count_due, count_due_of};
-use super::{Lease, QueueError, lock};
+use super::{QueueError, lock};
 use crate::clock::Timestamp;
 use crate::session::{Reason, SessionId, State};
 
@@ -70,7 +69,7 @@ pub type Record = Map<String, Value>;
 const SESSION_COLUMNS: &str = "session_id, bot, priority, call_ended_at, metadata, enqueued_at, state, kore_status, \
     next_poll_at, polls, failures, reason, last_error, finished_at";
 /// And those of `recordings`.
-const RECORDING_COLUMNS: &str = "session_id, file_name, bucket, key, bytes, sha256, crc64nvme, etag, version_id, content_type, suspect, archived_at";
+pub(super) const RECORDING_COLUMNS: &str = "session_id, file_name, bucket, key, bytes, sha256, crc64nvme, etag, version_id, content_type, suspect, archived_at";
 
 impl Desk {
     /// Opens an existing queue.
@@ -167,7 +166,7 @@ impl Desk {
     }
 
     /// A connection that failed is not trusted again.
-    async fn usable<T>(&self, result: Result<T, sqlx::Error>) -> Result<T, QueueError> {
+    pub(super) async fn usable<T>(&self, result: Result<T, sqlx::Error>) -> Result<T, QueueError> {
         if result.is_err() {
             self.connection.lock().await.take();
         }
@@ -189,63 +188,6 @@ impl Desk {
             next_due_at: text(row, "next_due_at"),
         });
         Ok(overview.collect())
-    }
-
-    /// How many rows are in each state, by an index alone.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn counts(&self) -> Result<Vec<(String, i64, Option<String>)>, QueueError> {
-        let sql = "SELECT state, COUNT(*) AS sessions, MIN(enqueued_at) AS oldest FROM sessions GROUP BY state";
-        let rows = self.read(sql, &[]).await?;
-        let count = |row: &Record| {
-            let state = row["state"].as_str().unwrap_or_default().to_owned();
-            (state, row["sessions"].as_i64().unwrap_or_default(), row["oldest"].as_str().map(ToOwned::to_owned))
-        };
-        Ok(rows.iter().map(count).collect())
-    }
-
-    /// How many rows are pending, counted up to one more than `most`.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn pending(&self, most: i64) -> Result<i64, QueueError> {
-        let sql = "SELECT COUNT(*) AS it FROM (SELECT 1 FROM sessions WHERE state = 'pending' \
-                   LIMIT CAST(?1 AS INTEGER) + 1)";
-        let rows = self.read(sql, &[&most.to_string()]).await?;
-        Ok(rows.first().and_then(|row| row["it"].as_i64()).unwrap_or(0))
-    }
-
-    /// How many pending rows are due, counted up to `most`.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn due(&self, now: Timestamp, most: i64) -> Result<i64, QueueError> {
-        let mut connection = self.connection().await?;
-        let due = count_due(&mut connection, now, most).await;
-        drop(connection);
-        self.usable(due).await
-    }
-
-    /// How many pending rows of a bot are due, counted up to `most`.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn due_of(&self, bot: &str, now: Timestamp, most: i64) -> Result<i64, QueueError> {
-        let mut connection = self.connection().await?;
-        let due = count_due_of(&mut connection, bot, now, most).await;
-        drop(connection);
-        self.usable(due).await
-    }
-
-    /// What the adaptive schedule knew of each bot when it was last written down.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn models(&self) -> Result<Vec<(String, String)>, QueueError> {
-        let rows = self.read("SELECT bot, state FROM models", &[]).await?;
-        let text = |row: &Record, column: &str| row[column].as_str().unwrap_or_default().to_owned();
-        Ok(rows.iter().map(|row| (text(row, "bot"), text(row, "state"))).collect())
     }
 
     /// The newest rows that need a person.
@@ -289,52 +231,12 @@ impl Desk {
         self.read(&sql, &[id]).await
     }
 
-    /// Whether a row is still as it was when it was claimed.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn is_held(&self, lease: &Lease) -> Result<bool, QueueError> {
-        let sql = "SELECT 1 AS it FROM sessions \
-                   WHERE rowid = CAST(?1 AS INTEGER) AND lease_token = ?2 AND state = 'pending'";
-        Ok(!self.read(sql, &[&lease.rowid.to_string(), &lease.token]).await?.is_empty())
-    }
-
     /// What happened to a row, oldest first.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn events(&self, id: &str) -> Result<Vec<Record>, QueueError> {
         self.read("SELECT session_id, at, kind, detail FROM events WHERE session_id = ?1 ORDER BY id", &[id]).await
-    }
-
-    /// Whether a row's history has an event of this kind.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn has_event(&self, id: &str, kind: &str) -> Result<bool, QueueError> {
-        let sql = "SELECT 1 AS it FROM events WHERE session_id = ?1 AND kind = ?2 LIMIT 1";
-        Ok(!self.read(sql, &[id, kind]).await?.is_empty())
-    }
-
-    /// What of a session is known to be in the bucket, with what the daemon alone keeps.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn known(&self, id: &SessionId) -> Result<Vec<Record>, QueueError> {
-        let sql = format!(
-            "SELECT {RECORDING_COLUMNS}, source, duration_seconds, channels, sample_rate FROM recordings \
-             WHERE session_id = ?1 ORDER BY archived_at, key"
-        );
-        self.read(&sql, &[id.as_str()]).await
-    }
-
-    /// Uploads that runs other than `run` left open: id, bucket, key, the store's name.
-    ///
-    /// # Errors
-    /// [`QueueError`] if the queue cannot be read.
-    pub async fn left_uploads(&self, run: &str) -> Result<Vec<Record>, QueueError> {
-        self.read("SELECT id, bucket, key, upload_id, started_at FROM uploads WHERE run <> ?1 ORDER BY id", &[run])
-            .await
     }
 
     /// Whether somebody's look is under way: a simulation lets it end before it goes on.
@@ -369,7 +271,7 @@ impl Desk {
         Ok(self.usable(rows).await?.iter().map(record).collect())
     }
 
-    async fn connection(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, QueueError> {
+    pub(super) async fn connection(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, QueueError> {
         let mut held = self.connection.lock().await;
         if held.is_none() {
             *held = Some(connect(&self.path).await?);

@@ -20,6 +20,7 @@ pub mod hands;
 mod index;
 mod inspect;
 pub mod lock;
+mod lookup;
 pub mod rows;
 mod sql;
 pub mod write;

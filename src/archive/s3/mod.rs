@@ -25,6 +25,7 @@ mod errors;
 mod flowing;
 mod keys;
 mod negotiation;
+mod requests;
 mod settings;
 pub mod survey;
 mod wire;
@@ -33,19 +34,14 @@ use std::fmt;
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Builder;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::head_object::HeadObjectError;
-use aws_sdk_s3::types::{ChecksumMode, ChecksumType, CompletedMultipartUpload};
+use aws_sdk_s3::types::ChecksumMode;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 
 use self::connect::Connector;
-use self::errors::{Call, Failure};
+use self::errors::Call;
 use self::flowing::{Flowed, Reception};
-use self::negotiation::{Attempt, Negotiation, Proof, Stated, Terms};
+use self::negotiation::{Attempt, Negotiation};
 use self::settings::Fixed;
 use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId};
 use crate::config::BucketSettings;
@@ -97,44 +93,6 @@ impl S3Store {
         }
     }
 
-    async fn client(&self) -> Client {
-        self.connector.client().await
-    }
-
-    fn failure<E>(&self, call: Call, error: &SdkError<E, HttpResponse>) -> Failure
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        let failure = errors::failure(call, error, &self.connector.known());
-        if matches!(failure.error, StoreError::Setup { reason: "credentials", .. }) {
-            self.connector.distrust();
-        }
-        failure
-    }
-
-    fn error<E>(&self, call: Call, error: &SdkError<E, HttpResponse>) -> StoreError
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        self.failure(call, error).error
-    }
-
-    /// Why a HEAD was refused: its answer has no body, so that keys that are wrong, a clock that is off and a permission that
-    /// is missing all look alike. Reading one byte takes the same permission, and is told.
-    async fn why_not(&self, key: &ObjectKey, error: &SdkError<HeadObjectError, HttpResponse>) -> StoreError {
-        let is_mute =
-            error.raw_response().is_some_and(|response| matches!(response.status().as_u16(), 400 | 401 | 403));
-        if is_mute {
-            let told = self.fixed.get(&self.client().await, key).range("bytes=0-0").send().await;
-            if let Err(told) = told
-                && told.code().is_some_and(|code| !matches!(code, "NoSuchKey" | "InvalidRange" | "InvalidObjectState"))
-            {
-                return self.error(Call::Head, &told);
-            }
-        }
-        self.error(Call::Head, error)
-    }
-
     /// What takes the place of a condition: a look right before the write.
     async fn look_if_due(&self, key: &ObjectKey, attempt: &Attempt<'_>) -> Result<(), StoreError> {
         if attempt.needs_look() && self.head(key).await?.is_some() {
@@ -144,129 +102,6 @@ impl S3Store {
         }
         Ok(())
     }
-
-    async fn send_put(
-        &self,
-        key: &ObjectKey,
-        label: &Label,
-        body: &Segments,
-        receipt: &Receipt,
-        terms: Terms,
-    ) -> Result<Stored, Failure> {
-        let (crc64nvme, crc32) = wire::of_whole(receipt, terms.proof);
-        let request = self
-            .fixed
-            .put(&self.client().await, key, label)
-            .set_if_none_match(terms.condition())
-            .content_length(wire::signed(body.len()))
-            .set_checksum_crc64_nvme(crc64nvme)
-            .set_checksum_crc32(crc32)
-            .body(body::replayable(body));
-        let request = request.customize().disable_payload_signing().config_override(attempts(terms));
-        let output = request.send().await.map_err(|error| self.failure(Call::Put, &error))?;
-        Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
-    }
-
-    async fn send_part(
-        &self,
-        key: &ObjectKey,
-        upload: &UploadId,
-        number: u32,
-        body: &Segments,
-        checksums: &Checksums,
-        proof: Proof,
-    ) -> Result<String, Failure> {
-        let (crc64nvme, crc32) = wire::of_part(checksums, proof);
-        let request = self
-            .fixed
-            .part(&self.client().await, key, upload)
-            .part_number(wire::part_number(number))
-            .content_length(wire::signed(body.len()))
-            .set_checksum_crc64_nvme(crc64nvme)
-            .set_checksum_crc32(crc32)
-            .body(body::replayable(body));
-        let sent = request.customize().disable_payload_signing().send().await;
-        let output = sent.map_err(|error| self.failure(Call::Part, &error))?;
-        Ok(wire::plain_etag(output.e_tag()))
-    }
-
-    async fn send_flow(
-        &self,
-        key: &ObjectKey,
-        upload: &UploadId,
-        number: u32,
-        flow: Flow,
-    ) -> Result<String, StoreError> {
-        let (bytes, clock) = (flow.bytes(), flow.clock());
-        let proof = self.uploads.settled().proof;
-        let (body, progress) = flowing::body(flow);
-        let request = self
-            .fixed
-            .part(&self.client().await, key, upload)
-            .part_number(wire::part_number(number))
-            .content_length(wire::signed(bytes))
-            .set_checksum_algorithm(wire::algorithm(proof))
-            .body(body);
-        let request = match proof {
-            Proof::ReadBack => request.customize().disable_payload_signing(),
-            Proof::Crc64Nvme | Proof::Crc32 => request.customize(),
-        };
-        tokio::select! {
-            biased;
-            sent = request.config_override(connect::one_long_attempt()).send() => {
-                let output = sent.map_err(|error| self.error(Call::Part, &error))?;
-                Ok(wire::plain_etag(output.e_tag()))
-            }
-            () = progress.standstill(&*clock, self.fixed.timeout) => {
-                Err(StoreError::Unavailable("UploadPart stood still for bucket.timeout".to_owned()))
-            }
-        }
-    }
-
-    async fn send_create(&self, key: &ObjectKey, label: &Label, proof: Proof) -> Result<UploadId, Failure> {
-        let algorithm = wire::algorithm(proof);
-        let request = self
-            .fixed
-            .create(&self.client().await, key, label)
-            .set_checksum_type(algorithm.as_ref().map(|_| ChecksumType::FullObject))
-            .set_checksum_algorithm(algorithm);
-        // A second attempt after a lost answer would leave the first one's upload behind, which nobody knows of.
-        let request = request.customize().config_override(connect::one_attempt());
-        let output = request.send().await.map_err(|error| self.failure(Call::Create, &error))?;
-        let unnamed = || StoreError::Unavailable("CreateMultipartUpload was answered without an upload id".to_owned());
-        output.upload_id.map(UploadId).ok_or_else(|| unnamed().into())
-    }
-
-    async fn send_complete(
-        &self,
-        key: &ObjectKey,
-        upload: &UploadId,
-        parts: &[Part],
-        whole: &Receipt,
-        terms: Terms,
-    ) -> Result<Stored, Failure> {
-        let proof = self.uploads.settled().proof;
-        let listed = parts.iter().map(|part| wire::completed_part(part, proof, terms)).collect();
-        let of_whole = if terms.stated == Stated::Whole { proof } else { Proof::ReadBack };
-        let (crc64nvme, crc32) = wire::of_whole(whole, of_whole);
-        let request = self
-            .fixed
-            .complete(&self.client().await, key, upload)
-            .set_if_none_match(terms.condition())
-            .set_mpu_object_size((!terms.sizeless).then(|| wire::signed(whole.bytes)))
-            .set_checksum_type(wire::algorithm(of_whole).map(|_| ChecksumType::FullObject))
-            .set_checksum_crc64_nvme(crc64nvme)
-            .set_checksum_crc32(crc32)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(listed)).build());
-        let request = request.customize().config_override(attempts(terms));
-        let output = request.send().await.map_err(|error| self.failure(Call::Complete, &error))?;
-        Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
-    }
-}
-
-/// Which attempts of a write are the SDK's own: none before which the key must be looked at.
-fn attempts(terms: Terms) -> Builder {
-    if terms.unconditional { connect::one_attempt() } else { connect::repeated_when_answered() }
 }
 
 #[async_trait]
