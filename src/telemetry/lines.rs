@@ -161,6 +161,13 @@ mod tests {
         assert!(colours.iter().all(|colour| colour.starts_with("\x1b[3") && colour.ends_with('m')));
     }
 
+    /// RFC 5424: error, warning, informational, debug.
+    #[test]
+    fn the_journal_gets_syslogs_numbers() {
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        assert_eq!(levels.map(priority), [3, 4, 6, 7, 7]);
+    }
+
     #[test]
     fn json_is_one_object_a_line_and_keeps_numbers() {
         let lines = spoken(Form::Json, || {

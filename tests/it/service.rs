@@ -15,13 +15,13 @@ struct Manager {
 }
 
 impl Manager {
-    /// Starts the daemon under this manager, which asks to hear from it within that time.
-    async fn start(world: &World, patience: Duration) -> (Self, Daemon) {
+    /// Starts the daemon under this manager, which asks to hear from it within that time if it has a watchdog.
+    async fn start(world: &World, watchdog: Option<Duration>) -> (Self, Daemon) {
         let path = world.path("notify");
         let socket = UnixDatagram::bind(&path).expect("the folder is ours");
         socket.set_nonblocking(true).expect("it is a socket");
-        let variables =
-            [("NOTIFY_SOCKET", path.display().to_string()), ("WATCHDOG_USEC", patience.as_micros().to_string())];
+        let mut variables = vec![("NOTIFY_SOCKET", path.display().to_string())];
+        variables.extend(watchdog.map(|patience| ("WATCHDOG_USEC", patience.as_micros().to_string())));
         (Self { socket, lines: VecDeque::new() }, world.daemon_with(&variables).await)
     }
 
@@ -46,7 +46,7 @@ async fn it_hears_of_readiness_of_what_is_under_way_of_pauses_and_of_the_end() {
     let voice = media::speech(1, Duration::from_mins(1));
     let slow = SourceFile::new("call.wav", media::wav(media::WavShape::Plain, &voice)).always(Quirk::Throttle(200_000));
     world.kore.session(&id(1), Timeline::new().finally(Answer::success([slow])));
-    let (mut manager, daemon) = Manager::start(&world, Duration::from_secs(4)).await;
+    let (mut manager, daemon) = Manager::start(&world, Some(Duration::from_secs(4))).await;
     manager.hears("READY=1").await;
     manager.hears("STATUS=nothing is pending").await;
     manager.hears("WATCHDOG=1").await;
@@ -59,4 +59,14 @@ async fn it_hears_of_readiness_of_what_is_under_way_of_pauses_and_of_the_end() {
     daemon.signal("TERM");
     manager.hears("STOPPING=1").await;
     manager.hears("STATUS=stopping: 1 in hand").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_without_a_watchdog_hears_what_goes_on_all_the_same() {
+    let world = World::new().await;
+    let (mut manager, daemon) = Manager::start(&world, None).await;
+    manager.hears("READY=1").await;
+    manager.hears("STATUS=nothing is pending").await;
+    daemon.signal("TERM");
+    manager.hears("STOPPING=1").await;
 }
