@@ -103,3 +103,136 @@ fn bounds(policy: &PollSettings, backoff: &Backoff, history: &History, now: Time
     let least = LEAST.min(backoff.initial()).min(most).min(most_old);
     Bounds { now, least, most, most_old, old_from: history.pending_since.after(YOUNG) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::WaitKind;
+    use crate::decide::tests::policy as plain_policy;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn policy(schedule: Schedule) -> PollSettings {
+        PollSettings { schedule, jitter: 0.2, ..plain_policy() }
+    }
+
+    fn start() -> Timestamp {
+        Timestamp::parse("2026-11-23T08:15:00.000Z").unwrap()
+    }
+
+    fn row() -> History {
+        History::new(start(), Some(start()))
+    }
+
+    /// Of a bot whose media is ready some 14 minutes after the start of each call.
+    fn taught(sessions: u32) -> Model {
+        let mut model = Model::default();
+        for _ in 0..sessions {
+            let new = Known::new(Some(start()), start(), None);
+            let not_ready = start().after(13 * MINUTE);
+            let told = new.told(None, Some(not_ready), Some(not_ready));
+            model.learn(&new, &told, false, 780.0);
+            model.learn(&told, &told, true, 860.0);
+        }
+        model
+    }
+
+    fn outlook(model: &Model) -> Outlook<'_> {
+        Outlook { model, enqueued_at: start(), call_ended_at: None, pressure: 0.0 }
+    }
+
+    fn first(outlook: &Outlook<'_>, history: &History, due: Duration) -> Option<Duration> {
+        let policy = policy(Schedule::Adaptive);
+        let at = outlook.first_look(&policy, history, start().after(due), start(), 0.5)?;
+        Some(at.since(start()))
+    }
+
+    #[test]
+    fn a_new_row_is_put_off_once_by_who_has_seen_some() {
+        let model = taught(50);
+        let put_off = first(&outlook(&model), &row(), Duration::ZERO).unwrap();
+        assert!((10 * MINUTE..25 * MINUTE).contains(&put_off), "{put_off:?}");
+        assert_eq!(first(&outlook(&model), &row(), Duration::from_millis(999)), Some(put_off));
+        assert_eq!(first(&outlook(&model), &row(), Duration::from_secs(1)), None, "it was put off before");
+        assert_eq!(first(&outlook(&taught(7)), &row(), Duration::ZERO), None, "nothing is known of this bot");
+        assert!(first(&outlook(&taught(8)), &row(), Duration::ZERO).is_some());
+        let plain = policy(Schedule::Backoff);
+        assert_eq!(outlook(&model).first_look(&plain, &row(), start(), start(), 0.5), None);
+    }
+
+    #[test]
+    fn a_row_of_which_something_came_is_not_new() {
+        let model = taught(50);
+        let told = |change: fn(&mut History)| {
+            let mut history = row();
+            change(&mut history);
+            first(&outlook(&model), &history, Duration::ZERO)
+        };
+        assert!(told(|_| ()).is_some());
+        assert_eq!(told(|row| row.not_ready_at = Some(start())), None);
+        assert_eq!(told(|row| row.wait_kind = Some(WaitKind::KoreRetrying)), None);
+        assert_eq!(told(|row| row.failures = 1), None);
+        assert_eq!(told(|row| row.error_step = 1), None);
+    }
+
+    #[test]
+    fn a_row_whose_calls_end_is_known_is_put_off_by_who_has_seen_none_and_never_past_the_end() {
+        let model = Model::default();
+        let hinted = Outlook { call_ended_at: Some(start().after(MINUTE)), ..outlook(&model) };
+        let put_off = first(&hinted, &row(), Duration::ZERO).unwrap();
+        assert!((5 * MINUTE..20 * MINUTE).contains(&put_off), "{put_off:?}");
+        let short = PollSettings { give_up_after: 2 * MINUTE, ..policy(Schedule::Adaptive) };
+        let at = hinted.first_look(&short, &row(), start(), start(), 0.5);
+        assert_eq!(at, Some(start().after(2 * MINUTE)));
+    }
+
+    fn waits(model: &Model, policy: &PollSettings, history: &History, now: Duration, draw: f64) -> Option<Duration> {
+        outlook(model).wait(policy, &policy.media_in_progress, history, start().after(now), draw)
+    }
+
+    fn told(at: Duration) -> History {
+        let at = Some(start().after(at));
+        History { over_at: at, not_ready_at: at, ..row() }
+    }
+
+    #[test]
+    fn under_few_sessions_a_wait_is_at_most_twice_the_plain_one() {
+        let adaptive = policy(Schedule::Adaptive);
+        // A short call: nothing is to be expected for minutes.
+        let now = 2 * MINUTE;
+        let history = told(now);
+        assert_eq!(waits(&taught(0), &adaptive, &history, now, 0.5), Some(MINUTE));
+        let later = History { wait_step: 1, ..history.clone() };
+        assert_eq!(waits(&taught(0), &adaptive, &later, now, 0.5), Some(MINUTE * 3 / 2));
+        assert!(waits(&taught(8), &adaptive, &history, now, 0.5).unwrap() > 3 * MINUTE);
+        assert_eq!(waits(&taught(8), &policy(Schedule::Backoff), &history, now, 0.5), None);
+    }
+
+    #[test]
+    fn a_wait_is_shaken_by_seconds_and_stays_between_its_bounds() {
+        let model = taught(50);
+        let adaptive = policy(Schedule::Adaptive);
+        let now = 2 * MINUTE;
+        let [low, middle, high] = [0.0, 0.5, 1.0].map(|draw| waits(&model, &adaptive, &told(now), now, draw).unwrap());
+        assert!(low < middle && middle < high && high - low <= 2 * MOST_SHAKE, "{low:?} {middle:?} {high:?}");
+        let tight = PollSettings { adaptive_max: 2 * MINUTE, ..adaptive.clone() };
+        assert_eq!(waits(&model, &tight, &told(now), now, 1.0), Some(2 * MINUTE));
+        // Short waits in `[poll]` mean short ones here: six times its longest, a hundred and forty-four after two hours.
+        let line = |initial, max| Backoff::new(Duration::from_secs(initial), 2.0, Duration::from_secs(max)).unwrap();
+        let small = PollSettings { media_in_progress: line(1, 20), ..adaptive.clone() };
+        assert_eq!(waits(&model, &small, &told(now), now, 1.0), Some(2 * MINUTE));
+        let bounds = |policy: &PollSettings| bounds(policy, &policy.media_in_progress, &row(), start());
+        assert_eq!(
+            (bounds(&small).most_old, bounds(&small).least),
+            (Duration::from_secs(2880), Duration::from_secs(1))
+        );
+        assert_eq!((bounds(&adaptive).most_old, bounds(&adaptive).least), (Duration::from_hours(12), LEAST));
+        assert_eq!(bounds(&adaptive).old_from, start().after(Duration::from_hours(2)));
+        // From two hours on the longer bound holds, to the second.
+        let wide = PollSettings { adaptive_max: MINUTE, adaptive_max_old: 2 * MINUTE, ..adaptive };
+        let old = Duration::from_hours(2);
+        let before = old.checked_sub(Duration::from_secs(1)).unwrap();
+        assert_eq!(waits(&model, &wide, &told(before), before, 1.0), Some(MINUTE));
+        assert_eq!(waits(&model, &wide, &told(old), old, 1.0), Some(2 * MINUTE));
+    }
+}

@@ -9,7 +9,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// The defaults of CONTRACT section 7, without jitter.
-fn policy() -> PollSettings {
+pub(super) fn policy() -> PollSettings {
     let backoff = |initial, factor, max| Backoff::new(initial, factor, max).unwrap();
     PollSettings {
         schedule: Schedule::Backoff,
