@@ -101,6 +101,27 @@ fn what_was_not_a_status_waits_ends_or_fails_as_the_contract_says() {
 }
 
 #[test]
+fn what_answers_tell_of_call_and_media_is_remembered() {
+    let at = |minutes: u32| Some(start().after(minutes * MINUTE));
+    let told = |history: &History| (history.in_call_at, history.over_at, history.not_ready_at);
+    let mut history = fresh();
+    let mut see = |kind, recordings, minutes: u32| {
+        history = step(&history, Seen::Status(kind, recordings), minutes * MINUTE).history;
+        told(&history)
+    };
+    assert_eq!(see(StatusKind::CallInProgress, 0, 1), (at(1), None, at(1)));
+    assert_eq!(see(StatusKind::CallInProgress, 0, 2), (at(2), None, at(2)));
+    assert_eq!(see(StatusKind::MediaInProgress, 0, 3), (at(2), at(3), at(3)));
+    assert_eq!(see(StatusKind::MediaInProgress, 0, 4), (at(2), at(3), at(4)), "the first answer that it was over");
+    // They talk again: what was over was another leg.
+    assert_eq!(see(StatusKind::CallInProgress, 0, 5), (at(5), None, at(5)));
+    assert_eq!(see(StatusKind::Unavailable, 0, 6), (at(5), None, at(6)));
+    assert_eq!(see(StatusKind::Other, 0, 7), (at(5), None, at(7)));
+    assert_eq!(see(StatusKind::Success, 0, 8), (at(5), at(8), at(8)), "a list that is still empty");
+    assert_eq!(see(StatusKind::Success, 1, 9), (at(5), at(8), at(8)), "there it is");
+}
+
+#[test]
 fn waits_grow_while_the_status_stays_and_start_again_with_another() {
     let mut history = fresh();
     let mut waits = Vec::new();
