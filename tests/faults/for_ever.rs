@@ -18,9 +18,10 @@ pub async fn run(plan: Plan) -> Outcome {
     if !has("strace") {
         return Outcome::Skipped("strace is not installed".into());
     }
-    let trials = (0..plan.trials as usize).map(|trial| one(CALLS[trial % CALLS.len()]));
-    futures_util::future::join_all(trials).await;
-    Outcome::Held(format!("{} trials: ended with 74 and a message; all done after the next start", plan.trials))
+    // Each takes minutes, and the second of its kind shows no more than the first.
+    let calls = &CALLS[..CALLS.len().min(plan.trials as usize)];
+    futures_util::future::join_all(calls.iter().map(|calls| one(calls))).await;
+    Outcome::Held(format!("{} trials: ended with 74 and a message; all done after the next start", calls.len()))
 }
 
 async fn one(calls: &str) {
