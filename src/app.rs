@@ -47,7 +47,7 @@ pub struct App {
     desk: Arc<Desk>,
     shutdown: Shutdown,
     drain_timeout: Duration,
-    server: Option<JoinHandle<std::io::Result<()>>>,
+    server: Option<JoinHandle<()>>,
     vitals: Vitals,
     queue_lock: RunLock,
 }
@@ -210,7 +210,7 @@ impl App {
     }
 }
 
-async fn serve(settings: &Settings, site: Site) -> anyhow::Result<Option<JoinHandle<std::io::Result<()>>>> {
+async fn serve(settings: &Settings, site: Site) -> anyhow::Result<Option<JoinHandle<()>>> {
     let Some(address) = settings.http.listen else { return Ok(None) };
     let listener = http::bind(address).await.with_context(|| {
         format!("http.listen = \"{address}\" cannot be had; name another address, or \"\" for none")
@@ -219,7 +219,7 @@ async fn serve(settings: &Settings, site: Site) -> anyhow::Result<Option<JoinHan
     Ok(Some(tokio::spawn(http::serve(listener, Arc::new(site)))))
 }
 
-async fn server_end(server: Option<&mut JoinHandle<std::io::Result<()>>>) -> anyhow::Error {
+async fn server_end(server: Option<&mut JoinHandle<()>>) -> anyhow::Error {
     match server {
         Some(server) => anyhow!("the HTTP server ended: {:?}", server.await),
         None => std::future::pending().await,

@@ -4,10 +4,10 @@
 //! Counts of the queue are taken when somebody asks, and not more often than a twentieth of the time allows, so that
 //! an idle daemon does no work for a scraper that is not there, and a huge queue is not counted all day.
 
+mod listen;
 mod page;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ use crate::pause::Pauses;
 use crate::queue::{Desk, QueueError};
 use crate::session::State;
 use crate::worker::Vitals;
+
+pub use self::listen::bind;
 
 /// A loop that has not come round for that long is stuck: it turns at least once a second.
 pub const STUCK: Duration = Duration::from_mins(1);
@@ -127,26 +129,16 @@ fn as_float(count: i64) -> f64 {
     count as f64
 }
 
-/// Takes the address.
-///
-/// # Errors
-/// The operating system's, if the address cannot be had.
-pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
-}
-
 /// Serves until the process ends.
-///
-/// # Errors
-/// The operating system's, if accepting fails for good.
-pub async fn serve(listener: TcpListener, site: Arc<Site>) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, site: Arc<Site>) {
+    let clock = Arc::clone(&site.clock);
     let routes = Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(site);
-    axum::serve(listener, routes).await
+    listen::serve(listener, routes, clock).await;
 }
 
 async fn index(Shared(site): Shared<Arc<Site>>) -> Response {

@@ -6,6 +6,7 @@
 //! that holds a token or a signature goes as a whole. Control and invisible characters are escaped. Every message of the
 //! edges passes `message` or `plain` on its way out.
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
 /// The longest message of an error (`PollError`, `FetchError`).
@@ -74,8 +75,53 @@ fn bounded(text: &str, limit: usize) -> String {
     kept + "…"
 }
 
-/// One word, with the delimiter that ended it.
+/// What `%3F`, `&amp;` and `\u0026` in a text stand for: a URL inside a URL, a page or JSON is dressed like that, perhaps
+/// more than once.
+pub(crate) fn undressed(text: &str) -> String {
+    let mut bare = text.to_owned();
+    for _ in 0..MOST_LAYERS {
+        let next = percent_decode_str(&bare).decode_utf8_lossy();
+        let next = DRESSES.iter().fold(next.into_owned(), |text, (dress, bare)| text.replace(dress, bare));
+        if next == bare {
+            break;
+        }
+        bare = next;
+    }
+    bare
+}
+
+/// More than anybody wraps around a URL.
+const MOST_LAYERS: u32 = 4;
+/// What divides a query, as HTML and JSON may write it.
+const DRESSES: [(&str, &str); 14] = [
+    ("&amp;", "&"),
+    ("&AMP;", "&"),
+    ("&#38;", "&"),
+    ("&#x26;", "&"),
+    ("\\u0026", "&"),
+    ("&quest;", "?"),
+    ("&#63;", "?"),
+    ("&#x3f;", "?"),
+    ("&#x3F;", "?"),
+    ("\\u003f", "?"),
+    ("\\u003F", "?"),
+    ("&equals;", "="),
+    ("&#61;", "="),
+    ("\\u003d", "="),
+];
+
+/// One word, with the delimiter that ended it: as it is, or undressed, where that shows a secret.
 fn without_secrets(word: &str) -> String {
+    let kept = without_plain_secrets(word);
+    let bare = undressed(&kept);
+    if bare == kept {
+        return kept;
+    }
+    let hidden = without_plain_secrets(&bare);
+    if hidden == bare { kept } else { hidden }
+}
+
+fn without_plain_secrets(word: &str) -> String {
     let run = |c: char| c.is_ascii_alphanumeric() || "+_-=%$".contains(c);
     // A JWT's header is base64 of `{"`.
     if word.contains("eyJ") || without_uuids(word).split(|c| !run(c)).any(is_a_key) {
@@ -138,6 +184,17 @@ mod tests {
         assert_eq!(plain("cannot get https://a.b/f.wav?e=1&s=CANARY now"), "cannot get https://a.b/f.wav?[hidden] now");
         assert_eq!(plain("link expired: e=1&n=2&s=CANARY at a=1 & b=2"), "link expired: [hidden] at a=1 & b=2");
         assert_eq!(plain("(s=CANARY&e=1)"), "([hidden]");
+        for dressed in [
+            "no https%3A%2F%2Fa.b%2Ff.wav%3Fs%3DCANARY",
+            "no https%253A%252F%252Fa.b%252Ff.wav%253Fs%253DCANARY",
+            "no https:\\u002f/a.b/f.wav\\u003fs\\u003dCANARY",
+            "no f.wav&#x3f;s&#61;CANARY&amp;e=1",
+            "no e=1&amp;s=CANARY",
+        ] {
+            let said = plain(dressed);
+            assert!(said.starts_with("no ") && said.ends_with("[hidden]") && !said.contains("CANARY"), "{said}");
+        }
+        assert_eq!(plain("100%25 of Q&amp;A at a%3Db"), "100%25 of Q&amp;A at a%3Db");
         assert_eq!(plain("error verifying the jwt: eyJhbGciOi.eyJzdWIi.CANARY"), "error verifying the jwt: [hidden]");
         assert_eq!(plain("(https://a.b/f?x,'(CANARY)[CANARY]) {?s=a,CANARY}"), "(https://a.b/f?[hidden] {?[hidden]");
         assert_eq!(plain("at https://u:CANARY@a.b/x"), "at https://a.b/x");

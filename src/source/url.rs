@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::clock::Timestamp;
 use crate::receipt::Sha256;
-use crate::words::Known;
+use crate::words::{Known, undressed};
 
 /// A file's URL with its signature.
 #[derive(Clone, PartialEq, Eq)]
@@ -106,6 +106,14 @@ impl SignedUrl {
     /// A name without what makes this URL one that grants access: its query behind a `?`, or any other that is signed,
     /// and its signature wherever else it stands. Another name is as it came.
     pub(crate) fn unsigned(&self, name: &str) -> String {
+        let kept = self.without_query(name);
+        let bare = undressed(&kept);
+        let hidden = self.without_query(&bare);
+        // Escapes that hide nothing are the name's own.
+        if hidden == bare { kept } else { hidden }
+    }
+
+    fn without_query(&self, name: &str) -> String {
         let mut name = name;
         while let Some(at) = name.rmatch_indices('?').map(|(at, _)| at).find(|at| self.grants_access(&name[at + 1..])) {
             name = &name[..at];
@@ -208,6 +216,14 @@ mod tests {
             assert!(["f.wav", "f.wav?x=1"].contains(&kept.as_str()), "{name}: {kept}");
         }
         assert_eq!(url.unsigned("f%3Fs%3DInpqMW$pn%24'CANARY"), "f%3Fs%3D[hidden]");
+        for dressed in [
+            "https%3A%2F%2Fa.b%2Ff.wav%3Fe%3D1%26s%3D0123456789CANARY",
+            "https://a.b/f.wav&#63;e=1&amp;s=0123456789CANARY",
+            "https://a.b/f.wav\\u003fe=1\\u0026s\\u003d0123456789CANARY",
+        ] {
+            assert_eq!(url.unsigned(dressed), "https://a.b/f.wav");
+        }
+        assert_eq!(url.unsigned("Q&amp;A%20call.wav"), "Q&amp;A%20call.wav");
         for name in ["ready?.wav", "what?s=1.wav", "a?b=c.wav", "call-1709706278.wav", "?", "", "f?x=0123456789abcdef"]
         {
             assert_eq!(url.unsigned(name), name);

@@ -1,5 +1,10 @@
 //! The page at `/`, as a browser gets it from a daemon that has things to tell.
 
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
 use crate::support::media;
 use crate::support::world::{Daemon, World, id};
@@ -20,7 +25,7 @@ async fn page_with(daemon: &Daemon, parts: &[&str]) -> String {
 async fn it_shows_counts_pauses_transfers_and_failures_and_escapes_what_kore_says() {
     let mut world = World::new().await;
     world.set("poll.max_failures", "1").set("poll.fail_after", "\"0s\"");
-    let voice = media::speech(1, std::time::Duration::from_mins(1));
+    let voice = media::speech(1, Duration::from_mins(1));
     let slow = SourceFile::new("a<b>.wav", media::wav(media::WavShape::Plain, &voice)).always(Quirk::Throttle(100_000));
     world.kore.session(&id(1), Timeline::new().finally(Answer::success([slow])));
     world.kore.session(&id(2), Timeline::new().finally(Answer::error(404, "<script>alert(1)</script>")));
@@ -55,4 +60,25 @@ async fn the_browser_is_told_to_load_and_run_nothing() {
     for unwanted in ["<script", "src=", "@import", "url("] {
         assert!(!page.contains(unwanted), "{unwanted}");
     }
+}
+
+/// Clients that say nothing, or never finish, are sent away within seconds; more than are let in wait for that, and cost
+/// the daemon nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_say_nothing_keep_nobody_out_for_long() {
+    let world = World::new().await;
+    let daemon = world.daemon().await;
+    let open = |_| async {
+        let mut client = TcpStream::connect(&daemon.address).await.unwrap();
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+        client
+    };
+    let mut clients = futures_util::future::join_all((0..200).map(open)).await;
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).unwrap().count();
+    assert!(descriptors < 100, "{descriptors} descriptors are open");
+    let silent = clients.first_mut().unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(30), silent.read_to_end(&mut Vec::new())).await;
+    assert!(end.is_ok(), "it is still connected");
+    drop(clients);
+    assert_eq!(daemon.get("/healthz").await, (200, "ok\n".to_owned()));
 }

@@ -1,0 +1,67 @@
+//! Who is let in, and for how long.
+//!
+//! The pages share file descriptors with everything that archives, so clients that come and say nothing, or never hang
+//! up, must not take them all: so many are let in at once, the others wait outside (the operating system's line holds
+//! them), each must have said what it wants within some seconds, and nobody stays for longer than a slow answer takes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+
+/// A few scrapers and probes, and the browsers of a team.
+const MOST_CLIENTS: usize = 32;
+/// For a request's head, from the connection or the last answer on.
+const HEAD: Duration = Duration::from_secs(5);
+/// A connection is closed after that, whatever goes on; who is served often connects again.
+const LONGEST_STAY: Duration = Duration::from_mins(1);
+/// After the operating system refused to hand a client over: it is short of something.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// Takes the address.
+///
+/// # Errors
+/// The operating system's, if the address cannot be had.
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves until the process ends.
+pub(super) async fn serve(listener: TcpListener, routes: Router, clock: Arc<dyn Clock>) {
+    let seats = Arc::new(Semaphore::new(MOST_CLIENTS));
+    loop {
+        let seat = Arc::clone(&seats).acquire_owned().await.expect("this semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (routes, clock) = (routes.clone(), Arc::clone(&clock));
+                tokio::spawn(async move {
+                    converse(stream, routes, &*clock).await;
+                    drop(seat);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a client of http.listen could not be let in; trying again");
+                clock.sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, routes: Router, clock: &dyn Clock) {
+    let mut http = http1::Builder::new();
+    let http = http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let conversation = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::select! {
+        // A client that breaks off, or says what is no HTTP, hurts itself alone.
+        _ = conversation => {}
+        () = clock.sleep(LONGEST_STAY) => {}
+    }
+}
