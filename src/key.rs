@@ -21,7 +21,8 @@ pub struct ObjectKey(String);
 pub struct NotAKey;
 
 impl ObjectKey {
-    const LONGEST: usize = 1024;
+    /// Of S3, in bytes.
+    pub const LONGEST: usize = 1024;
 
     /// # Errors
     /// [`NotAKey`] if it is empty, longer than S3 allows, or has control characters.
@@ -120,7 +121,7 @@ impl KeyTemplate {
     /// [`TemplateError`] says what the template lacks.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let folders_are_plain = text.split('/').all(|folder| !matches!(folder, "." | ".."));
-        let sound = (1..=Self::LONGEST).contains(&text.len())
+        let sound = (1..=Self::LONGEST).contains(&text.chars().count())
             && !text.starts_with('/')
             && !text.contains("//")
             && !text.chars().any(char::is_control);
@@ -167,6 +168,20 @@ impl KeyTemplate {
     pub fn beside(&self, sibling: &ObjectKey, file_name: &str) -> Option<Result<ObjectKey, NotAKey>> {
         let folder = sibling.as_str().rsplit_once('/').filter(|_| self.text.ends_with("/{file_name}"))?.0;
         Some(ObjectKey::parse(format!("{folder}/{file_name}")))
+    }
+
+    /// The longest key that it can make, in bytes: of the longest names and ids, beside another of that name.
+    #[must_use]
+    pub fn longest_key(&self) -> usize {
+        let length = |piece: &Piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Field(Field::Bot) => LONGEST_BOT,
+            Piece::Field(Field::Year) => 4,
+            Piece::Field(Field::Month | Field::Day) => 2,
+            Piece::Field(Field::SessionId) => SessionId::LONGEST,
+            Piece::Field(Field::FileName) => LONGEST_NAME,
+        };
+        self.pieces.iter().map(length).sum::<usize>() + ".conflict-00000000".len()
     }
 
     /// The template as it stands in the settings.
@@ -217,6 +232,8 @@ fn without_dot_folders(key: &str) -> String {
     folders.collect::<Vec<_>>().join("/")
 }
 
+/// The longest name of a bot (CONTRACT section 7).
+const LONGEST_BOT: usize = 64;
 /// The longest file name in a key.
 const LONGEST_NAME: usize = 128;
 /// The longest that counts as an extension and survives a cut.

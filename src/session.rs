@@ -20,7 +20,8 @@ pub struct SessionId(String);
 pub struct NotASessionId;
 
 impl SessionId {
-    const LONGEST: usize = 128;
+    /// In characters, each of which is a byte.
+    pub const LONGEST: usize = 128;
 
     /// # Errors
     /// [`NotASessionId`] if the text is empty, longer than 128, or has any other character.

@@ -18,6 +18,7 @@ use super::{
     QueueSettings, SCHEDULES, Settings, Sse, TransferSettings,
 };
 use crate::backoff::{Backoff, BackoffError};
+use crate::key::ObjectKey;
 
 /// Where the settings are when nobody says otherwise (CONTRACT section 1).
 pub const DEFAULT_PATH: &str = "/etc/kore-archiver/config.toml";
@@ -114,7 +115,7 @@ fn bots(
     for name in section.names() {
         let mut table = section.section(&name)?;
         if !is_bot_name(&name) {
-            let expected = "is no name for a bot, expected 1 to 64 of a-z 0-9 _ - (variables cannot say upper case)";
+            let expected = "is no name for a bot, expected 1 to 64 of a-z 0-9 _ - (variables cannot say upper case, nor _ twice or at an end)";
             return Err(section.fault(&name.escape_debug().to_string(), expected));
         }
         let bot = bot(&name, &mut table, &mut secrets, need)?;
@@ -145,7 +146,8 @@ fn one_budget(bots: &BTreeMap<String, BotSettings>, bot: &BotSettings) -> Result
 
 fn is_bot_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
-    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+    let can_be_said = !name.contains("__") && !name.starts_with('_') && !name.ends_with('_');
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed) && can_be_said
 }
 
 fn bot(name: &str, bot: &mut Section, secrets: &mut Secrets<'_>, need: Need) -> Result<BotSettings, SettingsError> {
@@ -224,6 +226,11 @@ fn bucket(mut bucket: Section) -> Result<BucketSettings, SettingsError> {
         timeout: bucket.read("timeout", "60s", duration)?,
         checksum: bucket.read("checksum", "auto", one_of(&CHECKSUMS))?,
     };
+    let longest = settings.key_template.longest_key() + settings.suspect_prefix.len();
+    if longest > ObjectKey::LONGEST {
+        let problem = format!("may make a key of {longest} bytes, suspect_prefix and all, expected at most 1,024");
+        return Err(bucket.fault("key_template", &problem));
+    }
     bucket.finish()?;
     Ok(settings)
 }

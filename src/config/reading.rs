@@ -211,7 +211,7 @@ pub(super) fn template(given: Given<'_>) -> Read<KeyTemplate> {
 pub(super) fn prefix(given: Given<'_>) -> Read<String> {
     let sound = |text: &&str| {
         let folders_are_plain = text.split('/').all(|folder| !matches!(folder, "." | ".."));
-        let fits = (1..=256).contains(&text.len()) && !text.starts_with('/') && !text.contains("//");
+        let fits = (1..=256).contains(&text.chars().count()) && !text.starts_with('/') && !text.contains("//");
         fits && folders_are_plain && ObjectKey::parse(format!("{text}x")).is_ok()
     };
     let expected = "1 to 256 characters such as \"suspect/\", not starting with \"/\"";

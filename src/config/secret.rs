@@ -54,6 +54,11 @@ impl ClientSecret {
 }
 
 fn read_file(path: &Path) -> Result<SecretString, String> {
+    // A pipe would be waited for, perhaps for ever.
+    let is_file = std::fs::metadata(path).map_err(|error| error.to_string())?.is_file();
+    if !is_file && path != Path::new("/dev/null") {
+        return Err("it is no regular file".to_owned());
+    }
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut text = String::new();
     file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
@@ -61,7 +66,21 @@ fn read_file(path: &Path) -> Result<SecretString, String> {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
     let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() { Err("it is empty".to_owned()) } else { Ok(SecretString::from(secret)) }
+    match fault_of(secret) {
+        Some(fault) => Err(fault.to_owned()),
+        None => Ok(SecretString::from(secret)),
+    }
+}
+
+/// What makes a text no secret: Kore would refuse every token, and never say why.
+fn fault_of(secret: &str) -> Option<&'static str> {
+    if secret.trim().is_empty() {
+        return Some("it is empty");
+    }
+    if secret.starts_with('\u{feff}') || secret.chars().any(char::is_control) {
+        return Some("it holds more than one line, or what cannot be seen: save the secret alone, as plain text");
+    }
+    None
 }
 
 /// Whether these levels of a variable's name lead to a client secret.
@@ -97,8 +116,9 @@ impl<'a> Secrets<'a> {
             let key = rest.to_lowercase();
             if let ["bots", bot, "client_secret"] = key.split("__").collect::<Vec<_>>()[..] {
                 let secret = text_of(name, value)?.trim_end_matches(['\r', '\n']);
-                if secret.is_empty() {
-                    return Err(SettingsError::new(name, format!("bots.{bot}.client_secret is empty")));
+                if let Some(fault) = fault_of(secret) {
+                    let fault = fault.trim_start_matches("it ");
+                    return Err(SettingsError::new(name, format!("bots.{bot}.client_secret {fault}")));
                 }
                 by_bot.insert(bot.to_owned(), (name, SecretString::from(secret)));
             }
@@ -151,12 +171,22 @@ mod tests {
 
     #[test]
     fn a_file_that_holds_no_secret_is_named_with_the_cause() {
-        let cases = [("\n", "it is empty"), (&"x".repeat(4097), "it is longer than 4096 bytes")];
+        let odd = "it holds more than one line, or what cannot be seen: save the secret alone, as plain text";
+        let long = "x".repeat(4097);
+        let cases = [
+            ("\n", "it is empty"),
+            (" \t\n", "it is empty"),
+            ("first\nsecond\n", odd),
+            ("\u{feff}secret", odd),
+            (&long, "it is longer than 4096 bytes"),
+        ];
         for (text, cause) in cases {
             let (_folder, secret) = file(text);
             let error = secret.read().unwrap_err();
             assert!(error.ends_with(&format!("/secret cannot be read: {cause}")), "{error}");
         }
+        let folder = ClientSecret::File(std::env::temp_dir()).read().unwrap_err();
+        assert!(folder.ends_with("it is no regular file"), "{folder}");
         let (folder, secret) = file("gone");
         std::fs::remove_dir_all(folder.path()).unwrap();
         assert!(secret.read().unwrap_err().contains("No such file"));

@@ -122,6 +122,14 @@ fn what_answers_tell_of_call_and_media_is_remembered() {
 }
 
 #[test]
+fn the_words_in_the_table_are_read_as_they_were_written() {
+    for kind in [WaitKind::CallInProgress, WaitKind::MediaInProgress, WaitKind::KoreRetrying] {
+        assert_eq!(WaitKind::parse(kind.as_str()), Some(kind));
+    }
+    assert_eq!((WaitKind::parse(""), WaitKind::parse("ready")), (None, None));
+}
+
+#[test]
 fn waits_grow_while_the_status_stays_and_start_again_with_another() {
     let mut history = fresh();
     let mut waits = Vec::new();

@@ -218,10 +218,22 @@ fn what_is_required_is_asked_for_by_name() {
 }
 
 #[test]
+fn a_template_whose_keys_would_be_too_long_is_refused_before_a_row_pays_for_it() {
+    let template =
+        |ids| with_line("bucket", &format!("key_template = \"{}{{file_name}}\"", "{session_id}/".repeat(ids)));
+    assert!(template(6).is_ok());
+    // Seven ids of 128 and their slashes, a name of 128, room for a conflict and `suspect/`.
+    assert_eq!(
+        template(7).unwrap_err(),
+        "config.toml: bucket.key_template may make a key of 1057 bytes, suspect_prefix and all, expected at most 1,024"
+    );
+}
+
+#[test]
 fn a_bots_name_is_one_that_variables_and_keys_can_bear() {
-    for name in ["Sales", "a.b", "", "é", "a b"] {
+    for name in ["Sales", "a.b", "", "é", "a b", "a__b", "_a", "a_"] {
         let error = with_line(&format!("bots.\"{name}\""), "").unwrap_err();
-        let expected = "is no name for a bot, expected 1 to 64 of a-z 0-9 _ - (variables cannot say upper case)";
+        let expected = "is no name for a bot, expected 1 to 64 of a-z 0-9 _ - (variables cannot say upper case, nor _ twice or at an end)";
         assert_eq!(error, format!("config.toml: bots.{} {expected}", name.escape_debug()));
     }
     let error = with_variable("BOTS__SALES__CLIENT_SECRET", "canary").unwrap_err();
