@@ -122,6 +122,10 @@ impl Archive {
                 newest = Some(key);
                 continue;
             }
+            // Somebody may have deleted one from their middle.
+            if newest.is_some() && self.unless_stopped(self.store.head(&key_of(&name(number + 1))?)).await?.is_some() {
+                continue;
+            }
             if let Some(newest) = newest.take()
                 && self.lists_all_of(&newest, sidecar).await?
             {

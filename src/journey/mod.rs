@@ -179,6 +179,9 @@ impl Journeys {
             () = self.called_off.cancelled() => return Asked::Released,
         };
         drop(permit);
+        for _ in 0..bot.vendor.take_repeats() {
+            self.metrics.polled(&row.bot, Outcome::Unauthorized);
+        }
         match answer {
             Ok(answer) => {
                 self.metrics.polled(&row.bot, outcome(answer.status.kind()));
@@ -239,7 +242,7 @@ impl Journeys {
         let mut last = Last { row: Row { history: step.history, ..row.clone() }, status };
         let sight = self.copy(&mut last, bot, answer).await?;
         let Last { row, status } = last;
-        if matches!(sight.seen, Seen::Archived { .. }) {
+        if matches!(sight.seen, Seen::Archived { suspect: false }) {
             self.metrics.ready_to_archived(self.clock.elapsed().saturating_sub(ready_at));
         }
         Some(self.conclude(&row, Some(&status), sight))

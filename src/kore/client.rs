@@ -9,7 +9,7 @@
 //! files are fetched by other clients (`download`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub struct KoreClient {
     /// Whether the newest answer refused the token. A second request at once is for the first refusal alone; after
     /// it, each poll is one request with the secret as it is then.
     is_refused: AtomicBool,
+    /// First tokens that were refused, not told yet.
+    repeats: AtomicU64,
     /// The signatures of the newest URLs, which an error may repeat out of their place.
     signatures: Mutex<VecDeque<SecretString>>,
 }
@@ -83,8 +85,19 @@ impl KoreClient {
             .build()
             .map_err(|error| no_client(describe_without_url(error)))?;
         let tokens = Tokens::new(bot.client_id.clone(), bot.client_secret.clone());
-        let (is_refused, signatures) = (AtomicBool::new(false), Mutex::default());
-        Ok(Self { http, endpoint, tokens, budget, timeout: poll_timeout, files, clock, is_refused, signatures })
+        let (is_refused, repeats, signatures) = (AtomicBool::new(false), AtomicU64::new(0), Mutex::default());
+        Ok(Self {
+            http,
+            endpoint,
+            tokens,
+            budget,
+            timeout: poll_timeout,
+            files,
+            clock,
+            is_refused,
+            repeats,
+            signatures,
+        })
     }
 
     /// One request, under a token of its own, on a turn that was waited for.
@@ -140,6 +153,7 @@ impl Vendor for KoreClient {
         let mut reply = self.ask(session).await?;
         if reply.refuses_the_token() && !self.is_refused.load(Ordering::Relaxed) {
             self.tokens.forget();
+            self.repeats.fetch_add(1, Ordering::Relaxed);
             self.turn().await;
             reply = self.ask(session).await?;
         }
@@ -150,6 +164,10 @@ impl Vendor for KoreClient {
         }
         self.is_refused.store(is_refused, Ordering::Relaxed);
         reply.read(session).inspect(|answer| self.remember(answer))
+    }
+
+    fn take_repeats(&self) -> u64 {
+        self.repeats.swap(0, Ordering::Relaxed)
     }
 
     async fn open(&self, url: &SignedUrl) -> Result<Download, FetchError> {
@@ -280,6 +298,7 @@ mod tests {
         .await;
         let client = server.client(ClientSecret::File(file.path().to_owned()), limits());
         assert!(client.poll(&id()).await.is_ok());
+        assert_eq!((client.take_repeats(), client.take_repeats()), (1, 0));
         let requests = server.requests();
         assert_eq!(requests.len(), 2);
         let signed_with = |secret: &str, token: &str| {

@@ -17,10 +17,10 @@ use crate::pause::Pause;
 use crate::session::Reason;
 
 /// Carries out one write inside the batch's transaction: one statement that says whether it was applied, and perhaps
-/// another that says no more about it.
+/// another beside it, of which nothing hangs.
 ///
 /// # Errors
-/// What SQLite reports of the first statement, which then has changed nothing; of the other, only what is not about it.
+/// What SQLite reports of the one statement, which then has changed nothing; of the other, only what is not about it.
 pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
     let applied = match write {
         Write::Waits { lease, history, kore_status, next_poll_at, note } => {
@@ -136,6 +136,14 @@ async fn finishes(
     at: &str,
     note: Option<&Note>,
 ) -> Result<Applied, sqlx::Error> {
+    if let Some(note) = note {
+        // Before the end, as it was: the end is told by a trigger.
+        let sql = "INSERT INTO events (session_id, kind, detail) SELECT ?3, 'error', ?4 WHERE EXISTS \
+                   (SELECT 1 FROM sessions WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending')";
+        let query = sqlx::query(sql).bind(lease.rowid).bind(lease.token.as_str());
+        let written = query.bind(&lease.label).bind(note.detail().to_string()).execute(&mut *connection).await;
+        unless_refused(written.map(drop))?;
+    }
     let changed = remember(
         "UPDATE sessions SET polls = ?3, failures = ?4, first_failure_at = ?5, wait_kind = ?6, wait_step = ?7, \
          error_step = ?8, denials = ?9, odd_bodies = ?10, kore_status = COALESCE(?11, kore_status), \
@@ -153,7 +161,7 @@ async fn finishes(
     .execute(&mut *connection)
     .await?
     .rows_affected();
-    noted(connection, lease, note, changed).await
+    Ok(if changed == 1 { Applied::Yes } else { Applied::LeaseLost })
 }
 
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;

@@ -27,6 +27,12 @@ pub trait Vendor: Send + Sync + fmt::Debug {
     /// own for a second request, should the first token be refused.
     async fn poll(&self, session: &SessionId) -> Result<Answer, PollError>;
 
+    /// How many first tokens were refused, and asked again for with another, since the last call: requests that no answer of
+    /// [`Self::poll`] speaks of.
+    fn take_repeats(&self) -> u64 {
+        0
+    }
+
     /// Opens one file. The returned body resumes by itself where the server proves that it is the same file.
     async fn open(&self, url: &SignedUrl) -> Result<Download, FetchError>;
 }

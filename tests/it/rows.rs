@@ -270,5 +270,5 @@ async fn a_row_that_failed_is_cleared_when_it_starts_afresh() {
     assert_eq!(world.number(&id(1), "failures").await, 0);
     let kinds = world.rows(&format!("SELECT kind FROM events WHERE session_id = '{}' ORDER BY id", id(1))).await;
     let kinds: Vec<_> = kinds.iter().map(|row| row["kind"].clone().unwrap()).collect();
-    assert_eq!(kinds, ["failed", "error", "requeued"]);
+    assert_eq!(kinds, ["error", "failed", "requeued"]);
 }

@@ -80,14 +80,16 @@ async fn a_sidecar_that_lists_the_same_stays_and_a_longer_list_gets_the_next_num
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_put_under_the_sidecars_name_is_not_touched() {
     let world = World::new().await;
-    let foreign = ["not json".as_bytes(), br#"{"schema":"kore-archiver/session/1","session_id":"x","recordings":[]}"#];
-    for (bytes, name) in foreign.into_iter().zip(["session.json", "session-2.json"]) {
+    let of_another = br#"{"schema":"kore-archiver/session/1","session_id":"x","recordings":[]}"#;
+    let foreign = ["not json".as_bytes(), of_another, b"not json either"];
+    // The highest number counts, though one in the middle is free.
+    for (bytes, name) in foreign.into_iter().zip(["session.json", "session-2.json", "session-4.json"]) {
         world.s3.pre_put(&key(&id(1), name), bytes.to_vec(), &[]).await;
     }
     world.ready(&id(1), [SourceFile::new("a.wav", recording(1, 1000))]).await;
     assert!(world.run_until_empty().await.success());
     assert_eq!(world.s3.body(&key(&id(1), "session.json")).unwrap(), "not json");
-    assert_eq!(world.sidecar(&key(&id(1), "session-3.json"))["session_id"], id(1));
+    assert_eq!(world.sidecar(&key(&id(1), "session-5.json"))["session_id"], id(1));
     world.assert_clean();
 }
 

@@ -45,6 +45,8 @@ async fn what_cannot_be_a_whole_recording_goes_apart_and_its_siblings_where_they
     let finished =
         "kore_archiver_sessions_finished_total{bot=\"default\",state=\"suspect\",reason=\"suspect_content\"}";
     assert_eq!(daemon.metric(finished).await, Some(1.0));
+    let done = daemon.metric("kore_archiver_ready_to_archived_seconds_count").await;
+    assert_eq!(done, Some(0.0), "it is not done");
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);
 }
