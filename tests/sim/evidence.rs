@@ -22,8 +22,9 @@ struct Sidecar {
     recordings: Vec<Entry>,
 }
 
-/// What the newest sidecar of the session lists, if these files are among that, and each is whole in the bucket: a list
-/// that shrank leaves a sidecar that has more of the session's files.
+/// What the newest sidecar of the session lists of these files, if it lists all of them, and each that it lists is whole
+/// in the bucket. It may have more of the session's files, where the list shrank since: then perhaps those of a process
+/// that was taken over before its results were written, which the table does not know.
 pub(crate) fn of_done(world: &World, id: &str, files: &[usize]) -> Result<Vec<Entry>, String> {
     let state = world.lock();
     if files.is_empty() {
@@ -33,7 +34,11 @@ pub(crate) fn of_done(world: &World, id: &str, files: &[usize]) -> Result<Vec<En
     let mut why = "it has no sidecar".to_owned();
     for sidecar in newest_sidecars(&state, id) {
         match matches(&state, id, files, &sidecar) {
-            Ok(()) => return Ok(sidecar.recordings),
+            Ok(()) => {
+                let script = &state.kore[id].script.files;
+                let of_these = |entry: &Entry| files.iter().any(|place| is_of(entry, &script[*place]));
+                return Ok(sidecar.recordings.into_iter().filter(of_these).collect());
+            }
             Err(reason) => why = reason,
         }
     }

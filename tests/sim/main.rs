@@ -82,13 +82,14 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     for seed in regressions().chain(orders.from..orders.from + orders.seeds) {
         let plan = plan::Plan::of(seed);
-        let outcome = run::play(&mut bench, &plan, false);
+        // Some are played twice: a simulation that cannot be replayed proves little.
+        let is_replayed = seed % REPLAYED == 0;
+        let outcome = run::play(&mut bench, &plan, is_replayed);
         if report.add(&plan, &outcome) % TOLD == 0 {
             report.tell();
         }
-        // Some are played twice: a simulation that cannot be replayed proves little.
-        if seed % REPLAYED == 0 {
-            let again = run::play(&mut bench, &plan, false);
+        if is_replayed {
+            let again = run::play(&mut bench, &plan, true);
             report.compare(seed, &outcome, &again);
         }
         if !outcome.violations.is_empty() {

@@ -67,6 +67,10 @@ impl Report {
         if one.fingerprint != other.fingerprint {
             self.differed += 1;
             println!("seed {seed}: played twice, it went two ways; what it shows may not show again");
+            let ways = one.trace.iter().zip(&other.trace).enumerate().find(|(_, (one, other))| one != other);
+            if let Some((line, (one, other))) = ways {
+                println!("  line {line}: {one}\n  or: {other}");
+            }
         }
     }
 

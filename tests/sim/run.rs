@@ -113,7 +113,11 @@ fn play_on(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
 
 impl Run<'_> {
     fn all(&mut self) {
-        self.wait_for(async |run| run.bench.hand.wipe().await);
+        self.wait_for(async |run| {
+            run.bench.hand.wipe().await;
+            let opened = run.bench.opened.as_mut().expect("it is opened again whenever it is taken");
+            opened.even_out(run.world.stage.now()).await;
+        });
         for op in &self.plan.ops {
             self.world.stage.note(&format!("{op:?}"));
             match *op {
@@ -205,7 +209,7 @@ impl Run<'_> {
         let (now, elapsed) = (self.world.stage.now(), self.world.stage.elapsed());
         self.hands.forgive(elapsed);
         let opened = self.bench.opened.as_mut().expect("it is opened again whenever it is taken");
-        let due = opened.claims.next_due(&BOTS, now).await.expect("the queue can be read");
+        let due = opened.next_due(now).await;
         let mut next = self.hands.forgives_in(elapsed).filter(|_| !due.is_empty());
         let mut rows = Vec::new();
         for (bot, at) in &due.bots {
