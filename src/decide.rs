@@ -289,10 +289,8 @@ impl Decision<'_> {
         let plain = kind.backoff(self.policy).wait(history.wait_step);
         let wait = self.adaptive(kind).unwrap_or_else(|| jittered(plain, self.policy.jitter, self.draw));
         let at = self.now.after(wait.min(LONGEST_WAIT));
-        let last_look = self.gives_up_at();
         // Two looks that are to be apart stay so.
-        let cut = self.now < last_look && self.history.denials == 0;
-        Next::Wait(if cut { at.min(last_look) } else { at })
+        Next::Wait(if self.history.denials == 0 { at.min(self.gives_up_at()) } else { at })
     }
 
     /// What Kore itself said will be retried, and its denials, keep their backoff.

@@ -107,8 +107,9 @@ fn bounds(policy: &PollSettings, backoff: &Backoff, history: &History, now: Time
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::WaitKind;
     use crate::decide::tests::policy as plain_policy;
+    use crate::decide::{Next, Seen, WaitKind, decide_with};
+    use crate::session::StatusKind;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -206,6 +207,22 @@ mod tests {
         assert_eq!(waits(&taught(0), &adaptive, &later, now, 0.5), Some(MINUTE * 3 / 2));
         assert!(waits(&taught(8), &adaptive, &history, now, 0.5).unwrap() > 3 * MINUTE);
         assert_eq!(waits(&taught(8), &policy(Schedule::Backoff), &history, now, 0.5), None);
+    }
+
+    #[test]
+    fn the_schedule_decides_after_a_not_yet_and_the_backoff_where_kore_tries_again() {
+        let (model, adaptive, now) = (taught(50), policy(Schedule::Adaptive), start().after(2 * MINUTE));
+        let outlook = outlook(&model);
+        let wait = |status, outlook| {
+            let step = decide_with(&adaptive, &row(), Seen::Status(status, 0), now, 0.5, outlook);
+            let Next::Wait(at) = step.next else { panic!("{step:?}") };
+            at.since(now)
+        };
+        for status in [StatusKind::CallInProgress, StatusKind::MediaInProgress] {
+            assert!(wait(status, None) <= MINUTE);
+            assert!(wait(status, Some(&outlook)) > 5 * MINUTE);
+        }
+        assert_eq!(wait(StatusKind::KoreRetrying, Some(&outlook)), 15 * MINUTE);
     }
 
     #[test]

@@ -130,6 +130,13 @@ fn the_words_in_the_table_are_read_as_they_were_written() {
 }
 
 #[test]
+fn nobody_is_waited_for_longer_than_a_week() {
+    let month = Duration::from_hours(30 * 24);
+    let week = Duration::from_hours(7 * 24);
+    assert_eq!(wait_of(&step(&fresh(), Seen::Trouble { at_least: month }, HOUR), HOUR), week);
+}
+
+#[test]
 fn waits_grow_while_the_status_stays_and_start_again_with_another() {
     let mut history = fresh();
     let mut waits = Vec::new();
