@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::archive::UploadLedger;
 use crate::archive::store::UploadId;
-use crate::archive::sweep::LeftUpload;
+use crate::archive::sweep::{LATEST, LeftUpload};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 use crate::journey::Journeys;
@@ -59,8 +59,9 @@ fn left_upload(record: &Record, bucket: &str) -> Option<LeftUpload> {
     let is_ours = text("bucket")? == bucket;
     let upload = text("upload_id").map(UploadId);
     let noted = text("started_at").filter(|_| upload.is_none()).and_then(|at| Timestamp::parse(&at).ok());
+    let until = noted.map(|noted| noted.after(LATEST));
     let (id, key) = (record.get("id")?.as_i64()?, ObjectKey::parse(text("key")?).ok()?);
-    is_ours.then_some(LeftUpload { id, key, upload, noted })
+    is_ours.then_some(LeftUpload { id, key, upload, until })
 }
 
 /// The ledger of uploads, kept in the queue.

@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::keep::{FileJob, Kept, Round, Target};
 use super::store::{Label, ObjectHead, Part, StoreError, UploadId};
-use super::sweep::LeftUpload;
+use super::sweep::{LATE, LeftUpload};
 use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Comparison, Receipt, Verified};
@@ -113,20 +113,23 @@ impl Archive {
     }
 
     /// Begins an upload. A creation whose answer was lost may exist under a name that nobody learned: what stands open
-    /// on this key, of which we have the turn, is cleared before the next try.
+    /// on this key, of which we have the turn, is cleared before the next try, and looked for again afterwards.
     async fn create<'a>(&self, key: &'a ObjectKey, label: &Label) -> Result<Open<'a>, CopyError> {
-        let id = self.ledger.intend(key).await.ok_or(CopyError::Stopped)?;
         let mut failed = None;
         for _ in 0..CREATIONS {
+            let id = self.ledger.intend(key).await.ok_or(CopyError::Stopped)?;
             match self.to_its_end(self.store.create_upload(key, label)).await {
                 Ok(upload) => {
                     self.ledger.created(id, &upload);
                     return Ok(Open { key, upload, ledger_id: id });
                 }
                 Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => {
-                    if let Err(error) = self.unless_stopped(self.clear(key)).await {
+                    let cleared = self.unless_stopped(self.clear(key)).await;
+                    // It may also still be on its way, and come when this upload is long complete.
+                    let until = Some(self.clock.now().after(LATE));
+                    self.leftovers.add(LeftUpload { id, key: key.clone(), upload: None, until });
+                    if let Err(error) = cleared {
                         tracing::warn!(%key, %error, "whether an upload was begun is not known; looking again later");
-                        self.leftovers.add(LeftUpload { id, key: key.clone(), upload: None, noted: None });
                         return Err(lost.into());
                     }
                     failed = Some(lost);
@@ -139,7 +142,6 @@ impl Archive {
                 }
             }
         }
-        self.ledger.ended(id);
         Err(failed.expect("only such failures come round here").into())
     }
 
@@ -261,6 +263,6 @@ impl Archive {
         };
         tracing::warn!(key = %open.key, why, "an upload could not be aborted; trying again later");
         let (id, key, upload) = (open.ledger_id, open.key.clone(), Some(open.upload));
-        self.leftovers.add(LeftUpload { id, key, upload, noted: None });
+        self.leftovers.add(LeftUpload { id, key, upload, until: None });
     }
 }

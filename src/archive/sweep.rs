@@ -3,8 +3,8 @@
 //! A run that died may have created an upload whose name it never learned. The ledger has the key, so that the bucket
 //! is asked for the uploads on exactly that key. Uploads on keys that are not in the ledger are never touched.
 //!
-//! The race with a creation that outlives its run: sent, not yet applied, and so in no list. The note of it stays for a
-//! day, in which that key is looked at again.
+//! The race with a creation that outlives its run, or its request: sent, not yet applied, and so in no list. The note of
+//! it stays for as long as it may come, in which that key is looked at again.
 
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use super::store::{StoreError, UploadId};
 use crate::clock::Timestamp;
 use crate::key::ObjectKey;
 
-/// How long after it was noted a creation may still arrive. S3 takes no signature that is older than a quarter of an
-/// hour; a machine that was suspended may be later.
-const LATEST: Duration = Duration::from_hours(24);
+/// How long after it was noted a creation of a run that ended may still arrive. S3 takes no signature that is older than
+/// a quarter of an hour; a machine that was suspended may be later.
+pub(crate) const LATEST: Duration = Duration::from_hours(24);
+/// And how long one that this run sent, and that was not answered.
+pub(super) const LATE: Duration = Duration::from_mins(20);
 
 /// An upload of the ledger that leads nowhere.
 #[derive(Clone, Debug)]
@@ -26,8 +28,8 @@ pub struct LeftUpload {
     pub key: ObjectKey,
     /// Under which name, if it was learned.
     pub upload: Option<UploadId>,
-    /// When the run that ended noted it, if it may not have been created until now.
-    pub noted: Option<Timestamp>,
+    /// Until when it may yet be created, if that is not known to have happened.
+    pub until: Option<Timestamp>,
 }
 
 impl Archive {
@@ -72,7 +74,7 @@ impl Archive {
             None => self.clear(&left.key).await,
         };
         match &swept {
-            Ok(()) if left.noted.is_some_and(|noted| self.clock.now().since(noted) < LATEST) => return false,
+            Ok(()) if left.until.is_some_and(|until| self.clock.now() < until) => return false,
             Ok(()) => {
                 tracing::info!(key = %left.key, "aborted an upload that led nowhere");
                 self.ledger.ended(left.id);

@@ -5,11 +5,13 @@
 //! and comes back as one [`Sight`] of the whole session: the mildest for the row counts, so that a file that is too
 //! large never ends a session while a sibling only waits for the network.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::FuturesOrdered;
 use serde_json::json;
+use tokio::sync::SemaphorePermit;
 
 use super::judge::milder;
 use super::plan::{Known, Plan};
@@ -90,16 +92,34 @@ impl Journeys {
         }
     }
 
+    /// Side by side, and begun one after the other, so that all that follows is in the order of the list.
     async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<Copied> {
-        let side_by_side = plans.len().clamp(1, FILES_AT_ONCE);
-        stream::iter(plans)
-            .map(|plan| async move {
-                let result = self.copy_file(row, bot, &plan).await;
+        let mut copied = Vec::with_capacity(plans.len());
+        let mut under_way = FuturesOrdered::new();
+        for plan in plans {
+            if under_way.len() >= FILES_AT_ONCE {
+                copied.extend(under_way.next().await);
+            }
+            let permit = {
+                let mut boarding = pin!(self.board(row, &plan));
+                loop {
+                    tokio::select! {
+                        biased;
+                        permit = &mut boarding => break permit,
+                        Some(one) = under_way.next() => copied.push(one),
+                    }
+                }
+            };
+            under_way.push_back(async move {
+                let result = match permit {
+                    Ok(permit) => self.copy_file(row, bot, &plan, permit).await,
+                    Err(error) => Err(error),
+                };
                 (plan, result)
-            })
-            .buffered(side_by_side)
-            .collect()
-            .await
+            });
+        }
+        copied.extend(under_way.collect::<Vec<_>>().await);
+        copied
     }
 
     /// Tries those again whose URL ran out, and what the newer list has beyond the older one.
@@ -138,18 +158,41 @@ impl Journeys {
         Renewed::Listed(answer)
     }
 
-    async fn copy_file(&self, row: &Row, bot: &Bot, plan: &Plan) -> Result<Recording, CopyError> {
+    /// Waits until the file may be copied; one that is known needs no permit, unless it has vanished.
+    async fn board(&self, row: &Row, plan: &Plan) -> Result<Option<SemaphorePermit<'_>>, CopyError> {
         // A suspect file of before the row was sent back is fetched again: that is what it was sent back for.
-        let counts = |known: &&Known| known.facts.suspect.is_none() || known.archived_at > row.history.pending_since;
-        if let Some(known) = plan.known.as_ref().filter(counts)
+        let counts = |known: &Known| known.facts.suspect.is_none() || known.archived_at > row.history.pending_since;
+        if plan.known.as_ref().is_some_and(counts) {
+            return Ok(None);
+        }
+        let permit = self.permit().await;
+        // Whoever deletes a row, or replaces it, wants no more of it.
+        self.unless_changed(row).await.map_err(|_| CopyError::Stopped)?;
+        Ok(Some(permit))
+    }
+
+    async fn permit(&self) -> SemaphorePermit<'_> {
+        self.transfers.acquire().await.expect("this semaphore is never closed")
+    }
+
+    async fn copy_file(
+        &self,
+        row: &Row,
+        bot: &Bot,
+        plan: &Plan,
+        permit: Option<SemaphorePermit<'_>>,
+    ) -> Result<Recording, CopyError> {
+        if permit.is_none()
+            && let Some(known) = &plan.known
             && let Some(verified) = self.archive.still_there(&known.key, &known.receipt).await?
         {
             self.tell(self.pauses.resume(&What::Bucket));
             return Ok(self.recording(row, plan, known.key.clone(), verified, known.facts.clone()));
         }
-        let _permit = self.transfers.acquire().await.expect("this semaphore is never closed");
-        // Whoever deletes a row, or replaces it, wants no more of it.
-        self.unless_changed(row).await.map_err(|_| CopyError::Stopped)?;
+        let _permit = match permit {
+            Some(permit) => permit,
+            None => self.permit().await,
+        };
         let began = self.clock.elapsed();
         self.metrics.in_flight(1.0);
         let _landing = Landing(self);

@@ -88,7 +88,7 @@ async fn what_does_not_concern_the_work_leaves_the_right_alone() {
     assert_eq!(text(&path, "SELECT reason FROM sessions").await, "not_found");
     assert_eq!(text(&path, "SELECT CAST(length(last_error) AS TEXT) FROM sessions").await, "1000");
     assert_eq!(queue.writer.submit(finish(row(&claimed[0]))).await.unwrap(), Applied::LeaseLost, "it ends once");
-    assert_eq!(text(&path, "SELECT group_concat(kind) FROM events").await, "failed,error");
+    assert_eq!(text(&path, "SELECT group_concat(kind) FROM events").await, "error,failed");
 }
 
 #[tokio::test]

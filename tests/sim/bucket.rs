@@ -12,6 +12,8 @@ pub(crate) struct Bucket {
     pub(crate) has_checksums: bool,
     pub(crate) objects: BTreeMap<String, Bytes>,
     pub(crate) uploads: BTreeMap<String, Upload>,
+    /// Created, as far as the store knows, a moment later.
+    late: BTreeMap<String, Upload>,
     next: u64,
     /// Objects and uploads of other people: neither may be touched.
     pub(crate) foreign_objects: BTreeMap<String, Bytes>,
@@ -31,6 +33,7 @@ impl Bucket {
             has_checksums,
             objects: BTreeMap::new(),
             uploads: BTreeMap::new(),
+            late: BTreeMap::new(),
             next: 0,
             foreign_objects: BTreeMap::new(),
             foreign_uploads: Vec::new(),
@@ -43,6 +46,20 @@ impl Bucket {
         let name = format!("upload-{}", self.next);
         self.uploads.insert(name.clone(), Upload { key: key.to_owned(), parts: BTreeMap::new() });
         name
+    }
+
+    /// A creation that nobody was told of is, every other time, still on its way.
+    pub(crate) fn postpone(&mut self, name: &str) {
+        if self.next % 2 == 1
+            && let Some(upload) = self.uploads.remove(name)
+        {
+            self.late.insert(name.to_owned(), upload);
+        }
+    }
+
+    /// Time has passed: it is there.
+    pub(crate) fn arrive(&mut self) {
+        self.uploads.append(&mut self.late);
     }
 
     /// Somebody else's object, unless the key is taken.

@@ -172,7 +172,7 @@ impl Run<'_> {
             Op::Weird(which) => self.bench.hand.insert_weird(which, now).await,
             Op::Look => drop(self.look().await),
             Op::Steps(most) => self.steps(most.into()).await,
-            Op::Advance(seconds) => self.world.stage.advance(Duration::from_secs(seconds.into())),
+            Op::Advance(seconds) => self.pass(Duration::from_secs(seconds.into())),
             Op::Jump(seconds) => self.world.stage.jump(i64::from(seconds) * 1000),
             Op::Die => self.die().await,
             Op::DieMidWrite => unreachable!("it is no matter of the runtime that it ends"),
@@ -389,6 +389,11 @@ impl Run<'_> {
         self.add(actor);
     }
 
+    fn pass(&self, time: Duration) {
+        self.world.stage.advance(time);
+        self.world.lock().bucket.arrive();
+    }
+
     fn heal(&mut self) {
         self.world.lock().healed = true;
         self.world.stage.note("heal");
@@ -403,7 +408,7 @@ impl Run<'_> {
                 None if self.actors.is_empty() => return,
                 None => return self.world.violation(format!("somebody waits for nothing: {:?}", self.actors)),
                 Some(wait) if wait.is_zero() => {}
-                Some(wait) => self.world.stage.advance(wait),
+                Some(wait) => self.pass(wait),
             }
             self.settle().await;
         }
@@ -412,7 +417,9 @@ impl Run<'_> {
 
     /// The questions at the end.
     async fn ask(&mut self) {
+        self.world.lock().bucket.arrive();
         self.sweep();
+        self.settle().await;
         self.steps(MOST_CALLS).await;
         let (rows, recordings) = (self.bench.hand.rows().await, self.bench.hand.recordings().await);
         self.world.stage.note(&format!("{rows:?} {recordings:?}"));

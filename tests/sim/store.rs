@@ -108,7 +108,11 @@ impl ObjectStore for SimStore {
     async fn create_upload(&self, key: &ObjectKey, _: &Label) -> Result<UploadId, StoreError> {
         self.arrive("create").await?;
         let upload = self.0.lock().bucket.begin(key.as_str());
-        self.answered("create: answer", UploadId(upload)).await
+        let answered = self.answered("create: answer", UploadId(upload.clone())).await;
+        if answered.is_err() {
+            self.0.lock().bucket.postpone(&upload);
+        }
+        answered
     }
 
     async fn put_part(
