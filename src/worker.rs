@@ -30,6 +30,7 @@ pub use vitals::Vitals;
 const LOOK: Duration = Duration::from_secs(1);
 /// and how often while nobody has written anything for a while.
 const QUIET_LOOK: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_secs(5);
 /// A busy loop comes round no more often: one look serves for all that happened meanwhile.
 const ROUND: Duration = Duration::from_millis(2);
 /// Timers are no finer; what is due by then is due in one look.
@@ -241,7 +242,7 @@ impl Worker {
             wait => Some(wait),
         };
         let forgives = self.hands.forgives_in(self.journeys.clock.elapsed());
-        let look = if self.hands.is_empty() && self.claims.is_settled(now) { QUIET_LOOK } else { LOOK };
+        let look = if self.hands.is_empty() && self.claims.is_still(now, QUIET) { QUIET_LOOK } else { LOOK };
         self.due.bots.iter().filter_map(wait).chain(forgives).min().unwrap_or(look).clamp(SHORTEST_NAP, look)
     }
 

@@ -98,14 +98,14 @@ impl Claims {
         Ok(self.seen_version.replace(version) != Some(version))
     }
 
-    /// Nobody had written for long when the log was last looked at.
-    pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
-        self.log_written.is_some_and(|at| now.since(at) > SETTLED)
+    /// Nobody had written for so long when the log was last looked at.
+    pub(crate) fn is_still(&self, now: Timestamp, length: Duration) -> bool {
+        self.log_written.is_some_and(|at| now.since(at) > length)
     }
 
     /// Nobody has written for long: SQLite, a turn of whose thread wakes the processor twice more, need not be asked.
     fn is_quiet(&self, written: Option<Timestamp>, now: Timestamp) -> bool {
-        written == self.log_written && self.is_settled(now) && self.skipped < MOST_SKIPPED
+        written == self.log_written && self.is_still(now, SETTLED) && self.skipped < MOST_SKIPPED
     }
 
     /// Which of these bots have pending rows and when the next is due, and whether any other bot has some. The names

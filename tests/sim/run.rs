@@ -173,7 +173,11 @@ impl Run<'_> {
             Op::Look => drop(self.look().await),
             Op::Steps(most) => self.steps(most.into()).await,
             Op::Advance(seconds) => self.pass(Duration::from_secs(seconds.into())),
-            Op::Jump(seconds) => self.world.stage.jump(i64::from(seconds) * 1000),
+            Op::Jump(seconds) => {
+                self.world.stage.jump(i64::from(seconds) * 1000);
+                // As after a machine's sleep: others saw the time pass.
+                self.world.lock().bucket.arrive();
+            }
             Op::Die => self.die().await,
             Op::DieMidWrite => unreachable!("it is no matter of the runtime that it ends"),
             Op::TakeOver => self.take_over().await,
