@@ -116,6 +116,8 @@ pub struct KeyParts<'a> {
 
 impl KeyTemplate {
     const LONGEST: usize = 512;
+    /// The longest name of a bot.
+    pub const LONGEST_BOT: usize = 64;
 
     /// # Errors
     /// [`TemplateError`] says what the template lacks.
@@ -175,7 +177,7 @@ impl KeyTemplate {
     pub fn longest_key(&self) -> usize {
         let length = |piece: &Piece| match piece {
             Piece::Text(text) => text.len(),
-            Piece::Field(Field::Bot) => LONGEST_BOT,
+            Piece::Field(Field::Bot) => Self::LONGEST_BOT,
             Piece::Field(Field::Year) => 4,
             Piece::Field(Field::Month | Field::Day) => 2,
             Piece::Field(Field::SessionId) => SessionId::LONGEST,
@@ -232,8 +234,6 @@ fn without_dot_folders(key: &str) -> String {
     folders.collect::<Vec<_>>().join("/")
 }
 
-/// The longest name of a bot (CONTRACT section 7).
-const LONGEST_BOT: usize = 64;
 /// The longest file name in a key.
 const LONGEST_NAME: usize = 128;
 /// The longest that counts as an extension and survives a cut.

@@ -93,7 +93,7 @@ pub(crate) fn undressed(text: &str) -> String {
 /// More than anybody wraps around a URL.
 const MOST_LAYERS: u32 = 4;
 /// What divides a query, as HTML and JSON may write it.
-const DRESSES: [(&str, &str); 14] = [
+const DRESSES: [(&str, &str); 17] = [
     ("&amp;", "&"),
     ("&AMP;", "&"),
     ("&#38;", "&"),
@@ -107,7 +107,10 @@ const DRESSES: [(&str, &str); 14] = [
     ("\\u003F", "?"),
     ("&equals;", "="),
     ("&#61;", "="),
+    ("&#x3d;", "="),
+    ("&#x3D;", "="),
     ("\\u003d", "="),
+    ("\\u003D", "="),
 ];
 
 /// One word, with the delimiter that ended it: as it is, or undressed, where that shows a secret.
@@ -190,6 +193,8 @@ mod tests {
             "no https:\\u002f/a.b/f.wav\\u003fs\\u003dCANARY",
             "no f.wav&#x3f;s&#61;CANARY&amp;e=1",
             "no e=1&amp;s=CANARY",
+            "no f.wav&#63;s&#x3D;CANARY",
+            "no f.wav\\u003Fs\\u003DCANARY",
         ] {
             let said = plain(dressed);
             assert!(said.starts_with("no ") && said.ends_with("[hidden]") && !said.contains("CANARY"), "{said}");

@@ -18,7 +18,7 @@ use super::{
     QueueSettings, SCHEDULES, Settings, Sse, TransferSettings,
 };
 use crate::backoff::{Backoff, BackoffError};
-use crate::key::ObjectKey;
+use crate::key::{KeyTemplate, ObjectKey};
 
 /// Where the settings are when nobody says otherwise (CONTRACT section 1).
 pub const DEFAULT_PATH: &str = "/etc/kore-archiver/config.toml";
@@ -147,7 +147,7 @@ fn one_budget(bots: &BTreeMap<String, BotSettings>, bot: &BotSettings) -> Result
 fn is_bot_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
     let can_be_said = !name.contains("__") && !name.starts_with('_') && !name.ends_with('_');
-    (1..=64).contains(&name.len()) && name.bytes().all(allowed) && can_be_said
+    (1..=KeyTemplate::LONGEST_BOT).contains(&name.len()) && name.bytes().all(allowed) && can_be_said
 }
 
 fn bot(name: &str, bot: &mut Section, secrets: &mut Secrets<'_>, need: Need) -> Result<BotSettings, SettingsError> {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -54,9 +54,9 @@ impl ClientSecret {
 }
 
 fn read_file(path: &Path) -> Result<SecretString, String> {
-    // A pipe would be waited for, perhaps for ever.
-    let is_file = std::fs::metadata(path).map_err(|error| error.to_string())?.is_file();
-    if !is_file && path != Path::new("/dev/null") {
+    // A pipe would be waited for, perhaps for ever. A device, such as /dev/null, says at once what it holds.
+    let kind = std::fs::metadata(path).map_err(|error| error.to_string())?.file_type();
+    if !kind.is_file() && !kind.is_char_device() {
         return Err("it is no regular file".to_owned());
     }
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
