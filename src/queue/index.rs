@@ -22,6 +22,8 @@ pub(super) enum End {
 /// Rows due later than that were never told so by the daemon ([`crate::decide`] waits less): absurd, or of a clock
 /// that was wrong. They are due now.
 pub(super) const FARTHEST: Duration = Duration::from_hours(30 * 24);
+/// A time that went around the schema is due when its text is. Until then the row may hide others: so often one looks.
+const UNREADABLE: Duration = Duration::from_mins(1);
 /// Beyond the schema's clamp stands only what went around it: text, a BLOB, an endless number.
 pub(super) const HIGHEST_PRIORITY: f64 = 1000.0;
 
@@ -31,15 +33,14 @@ pub(super) async fn next_due(
     now: Timestamp,
 ) -> Result<Due, sqlx::Error> {
     let mut due = Due::default();
-    for Ends { bot, priority, is_due, is_absurd, first, last } in ends(connection, bots, now).await? {
+    for Ends { bot, priority, is_due, is_absurd, first } in ends(connection, bots, now).await? {
         let Some(bot) = bot else {
             due.strangers = true;
             continue;
         };
         let level = Level { priority, is_due, is_absurd };
-        let first = first.as_deref().and_then(moment).unwrap_or(now);
-        let is_absurd = last.as_deref().is_some_and(|last| moment(last).is_none_or(|last| last > now.after(FARTHEST)));
-        let at = if is_absurd { now } else { first };
+        let next = first.as_deref().and_then(moment).filter(|at| *at > now).unwrap_or(now.after(UNREADABLE));
+        let at = if is_due || is_absurd { now } else { next };
         match due.bots.iter_mut().find(|(known, _)| *known == bot) {
             Some((_, earliest)) => *earliest = at.min(*earliest),
             None => due.bots.push((bot.clone(), at)),
@@ -68,8 +69,8 @@ impl Level {
     }
 }
 
-/// One priority of a bot, and when its first and last row are due, as that stands there; without the times, rows whose
-/// priority went around the schema; without a bot, rows between the bots.
+/// One priority of a bot, and when its first row is due, as that stands there; without the time, rows whose priority
+/// went around the schema; without a bot, rows between the bots.
 #[derive(FromRow)]
 struct Ends {
     bot: Option<String>,
@@ -77,7 +78,6 @@ struct Ends {
     is_due: bool,
     is_absurd: bool,
     first: Option<Vec<u8>>,
-    last: Option<Vec<u8>>,
 }
 
 /// All of them in one statement: each by itself costs a turn of SQLite's thread, at every look.
@@ -97,12 +97,12 @@ fn ends_sql() -> String {
                   WHERE state = 'pending' AND bot = level.bot AND priority = level.priority) AS last \
            FROM level WHERE priority IS NOT NULL) \
          SELECT bot, priority, first <= ?3 AS is_due, last > ?4 AS is_absurd, \
-                CAST(first AS BLOB) AS first, CAST(last AS BLOB) AS last FROM span \
+                CAST(first AS BLOB) AS first FROM span \
          UNION ALL \
-         SELECT value, NULL, TRUE, FALSE, NULL, NULL FROM json_each(?1) WHERE EXISTS \
+         SELECT value, NULL, TRUE, FALSE, NULL FROM json_each(?1) WHERE EXISTS \
            (SELECT 1 FROM sessions INDEXED BY sessions_due WHERE state = 'pending' AND bot = value AND priority > ?2) \
          UNION ALL \
-         SELECT NULL, NULL, FALSE, FALSE, NULL, NULL \
+         SELECT NULL, NULL, FALSE, FALSE, NULL \
           WHERE EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_due \
                          WHERE state = 'pending' AND bot < json_extract(?1, '$[0]')) \
              OR EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_due \

@@ -1,5 +1,5 @@
-//! Commits of others are noticed. Rows as strangers leave them: whatever stands in a column, whoever switched the CHECKs off, the row is claimed, as one
-//! to work on or as one to refuse with a reason, and the queue goes on.
+//! Commits of others are noticed. Rows as strangers leave them: whatever stands in a column, whoever switched the CHECKs
+//! off, the row is claimed, as one to work on or as one to refuse with a reason, and the queue goes on.
 
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, Timestamp};
 use crate::corpus;
 
 /// Every column but `state`: a row in another state is nobody's business.
@@ -125,6 +125,24 @@ async fn a_commit_is_noticed_by_the_logs_time_or_at_worst_some_looks_later() {
         assert!(looks < 15, "it is never noticed");
     }
     assert!(looks > 1, "a quiet queue was asked");
+}
+
+#[tokio::test]
+async fn a_time_that_no_calendar_has_is_due_when_its_text_is_and_until_then_nobody_runs_in_circles() {
+    let mut scene = Scene::new().await;
+    // It passes the schema's CHECK: the thirty-first of November.
+    let sql = "INSERT INTO sessions (session_id, next_poll_at) VALUES ('odd', '2026-11-31T00:00:00.000Z')";
+    sqlx::raw_sql(sql).execute(&mut scene.stranger).await.unwrap();
+    let (bots, claims) = (["default"], &mut scene.queue.claims);
+    let now = Timestamp::parse("2026-11-30T08:00:00.000Z").unwrap();
+    let due = claims.next_due(&bots, now).await.unwrap();
+    assert!(!due.is_now(now) && due.is_now(now.after(std::time::Duration::from_mins(1))), "{due:?}");
+    assert!(claims.claim(&due, bots[0], 1, now, &Hands::default()).await.unwrap().is_empty());
+
+    let now = Timestamp::parse("2026-12-01T00:00:00.000Z").unwrap();
+    let due = claims.next_due(&bots, now).await.unwrap();
+    assert!(due.is_now(now));
+    assert_eq!(claims.claim(&due, bots[0], 1, now, &Hands::default()).await.unwrap().len(), 1);
 }
 
 #[test]
