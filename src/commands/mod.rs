@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod enqueue;
+mod heap;
 mod output;
 mod reconcile;
 mod retry;
@@ -123,6 +124,9 @@ fn code(error: &anyhow::Error) -> u8 {
 
 fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
     let environment = Environment::of_process();
+    if matches!(cli.command, Command::Run(_)) {
+        heap::share_one(&environment);
+    }
     let file = cli.config.as_deref();
     // Who only looks at the queue need not be able to read the secrets.
     let settings = || crate::config::read_without_secrets(file, &environment);

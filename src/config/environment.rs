@@ -10,9 +10,10 @@ use std::fmt;
 /// What every override begins with (CONTRACT section 1).
 pub(super) const PREFIX: &str = "KORE_ARCHIVER__";
 
-/// What else is read: where systemd keeps credentials, whether stderr is the journal, whether colour is unwelcome, whether a
-/// service manager listens.
-const ALSO_READ: [&str; 4] = ["CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NO_COLOR", "NOTIFY_SOCKET"];
+/// What else is read: where systemd keeps credentials, whether stderr is the journal, how many heaps there are, whether
+/// colour is unwelcome, whether a service manager listens.
+const ALSO_READ: [&str; 5] =
+    ["CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "MALLOC_ARENA_MAX", "NO_COLOR", "NOTIFY_SOCKET"];
 
 /// Environment variables by name. Its Debug shows names alone: values may be secrets.
 #[derive(Clone, Default)]

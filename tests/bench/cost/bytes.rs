@@ -57,8 +57,7 @@ async fn daemon(
     for (file, number) in files.iter().zip(from..) {
         world.kore.session(&id(number), crate::support::kore::Timeline::ready([file.clone()]));
     }
-    let as_the_unit_does = ("MALLOC_ARENA_MAX", "1".to_owned());
-    let daemon = world.daemon_with(&[variables, &[as_the_unit_does]].concat()).await;
+    let daemon = world.daemon_with(variables).await;
     let before = usage(daemon.id()).expect("it runs");
     let numbers = from..from + u32::try_from(files.len()).expect("they are few");
     let rows: Vec<String> = numbers.map(|number| format!("('{}')", id(number))).collect();
