@@ -10,7 +10,8 @@
 //! - **Cancellation.** A waiter that is dropped while it sleeps has advanced nothing: the next in line takes its
 //!   place. One that is dropped after its grant wastes one slot. No slot is granted twice.
 //! - **Connections.** A request that needs a new one leaves when that stands, which is later than its slot: no slot is
-//!   granted while one is being opened (for 3 s at most), and the next comes a whole interval after it stands.
+//!   granted while one is being opened (for 3 s at most), and the next comes a whole interval after it stands. Those that
+//!   come to stand together leave one by one, a whole interval apart.
 //! - **The network.** Spacing is a little wider than the interval (by a fiftieth, some 10 to 25 ms), for two
 //!   requests that leave a second apart may arrive a few milliseconds closer.
 //! - **Clock.** Monotonic: a jump of the wall clock neither bursts nor starves.
@@ -56,7 +57,7 @@ struct Opening {
     count: usize,
     /// In terms of [`Clock::elapsed`]: since when the first of them is.
     since: Duration,
-    /// No slot before this.
+    /// Nothing leaves before this, by a slot or by a connection that has come to stand.
     not_before: Duration,
 }
 
@@ -94,6 +95,12 @@ impl Budget {
             now = self.clock.elapsed();
         }
         *next = now.max(*next) + self.spacing;
+        self.change(|opening, now| {
+            // Slots go on beside connections that take too long; one of those that stands just now waits for this one.
+            if opening.count > 0 {
+                opening.not_before = now + self.spacing;
+            }
+        });
         self.used.lock().unwrap_or_else(PoisonError::into_inner).add(now.as_secs());
     }
 
@@ -144,6 +151,7 @@ impl<S> Layer<S> for Told {
 impl<R, S: Service<R>> Service<R> for Told<S>
 where
     S::Future: Send + 'static,
+    S::Response: Send,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -157,8 +165,9 @@ where
         let door = Door::opens(Arc::clone(&self.budget));
         let opens = self.inner.call(request);
         Box::pin(async move {
-            let _door = door;
-            opens.await
+            let opened = opens.await?;
+            door.leave().await;
+            Ok(opened)
         })
     }
 }
@@ -174,15 +183,29 @@ impl Door {
         });
         Self(budget)
     }
+
+    /// It stands: its request leaves now, or after those that came to stand just before.
+    async fn leave(self) {
+        let budget = Arc::clone(&self.0);
+        let mut wait = Duration::ZERO;
+        budget.change(|opening, now| {
+            wait = opening.not_before.saturating_sub(now);
+            opening.not_before = now + wait + budget.spacing;
+        });
+        drop(self);
+        if !wait.is_zero() {
+            budget.clock.sleep(wait).await;
+        }
+    }
 }
 
 impl Drop for Door {
-    /// It stands, and its request leaves now; or it will never stand, which costs a slot.
+    /// It stands, and its request leaves; or it will never stand, which costs a slot.
     fn drop(&mut self) {
         let spacing = self.0.spacing;
         self.0.change(|opening, now| {
             opening.count -= 1;
-            opening.not_before = now + spacing;
+            opening.not_before = opening.not_before.max(now + spacing);
         });
     }
 }
@@ -319,6 +342,54 @@ mod tests {
             }
         );
         left.extend([stands, slot]);
+        assert!(left.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_millis(100)), "{left:?}");
+    }
+
+    /// What opens connections, all at the same moment.
+    struct Together(Arc<Notify>);
+
+    impl Service<()> for Together {
+        type Response = ();
+        type Error = ();
+        type Future = BoxFuture<'static, Result<(), ()>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            let opens = Arc::clone(&self.0).notified_owned();
+            Box::pin(async move {
+                opens.await;
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_whose_connections_come_to_stand_together_leave_an_interval_apart_v4() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let budget = Arc::new(Budget::new(600, Arc::clone(&clock)));
+        let gate = Arc::new(Notify::new());
+        let mut client = Told::new(Arc::clone(&budget)).layer(Together(Arc::clone(&gate)));
+        // As many slots as a host that lets connections wait for long was granted.
+        let leave: Vec<_> = (0..4)
+            .map(|_| {
+                let (connection, clock) = (client.call(()), Arc::clone(&clock));
+                async move {
+                    let _ = connection.await;
+                    clock.elapsed()
+                }
+            })
+            .collect();
+        gate.notify_waiters();
+        let slot = async {
+            budget.take().await;
+            clock.elapsed()
+        };
+        let (mut left, slot) = tokio::join!(futures_util::future::join_all(leave), slot);
+        left.push(slot);
+        left.sort();
         assert!(left.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_millis(100)), "{left:?}");
     }
 

@@ -113,28 +113,31 @@ impl KoreClient {
             .header(HeaderName::from_static("auth"), auth)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json");
-        tokio::select! {
-            reply = self.exchange(request, token.known) => reply,
-            () = self.clock.sleep(self.timeout) => Err(unreachable(&format!(
-                "Kore gave no whole answer within {:?} (poll.timeout)", self.timeout
-            ))),
-        }
+        self.exchange(request, token.known).await
     }
 
     async fn exchange(&self, request: reqwest::RequestBuilder, known: Known) -> Result<Reply, PollError> {
         let failed = |error| unreachable(&format!("Kore was not reached: {}", describe_without_url(error)));
-        let mut response = request.send().await.map_err(failed)?;
+        let too_late = || unreachable(&format!("Kore gave no whole answer within {:?} (poll.timeout)", self.timeout));
+        let mut deadline = self.clock.sleep(self.timeout);
+        let mut response = tokio::select! {
+            response = request.send() => response.map_err(failed)?,
+            () = &mut deadline => return Err(too_late()),
+        };
         let code = response.status().as_u16();
         let now = self.clock.now();
         let header = |name| text_of(response.headers(), name);
         let date = header("date").and_then(headers::date);
         let retry_after = header("retry-after").and_then(|value| headers::retry_after(value, date.unwrap_or(now)));
         let ahead_seconds = date.map(|date| (now.as_millis() - date.as_millis()) / 1000);
-        let body = match body_of(&mut response).await {
+        let body = tokio::select! {
+            body = body_of(&mut response) => body.map_err(failed),
+            () = &mut deadline => Err(too_late()),
+        };
+        let body = match body {
             // The code has said enough; what came of the body is not needed.
             Err(_) if !(200..300).contains(&code) => Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
-            Ok(body) => body,
+            body => body?,
         };
         let known = known.and(&*self.signatures());
         let mut reply = Reply::new(code, body.as_deref().map_err(ToString::to_string), known);
@@ -369,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn a_redirect_is_not_followed() {
         let server = Server::start(|_, _| vec![http(302, "Location: /elsewhere\r\n", WAITING)]).await;
-        assert!(matches!(poll(&server).await, Err(PollError::Refused { .. })));
+        assert!(matches!(poll(&server).await, Err(PollError::Unreachable { .. })));
         assert_eq!(server.requests().len(), 1);
     }
 
@@ -383,6 +386,15 @@ mod tests {
         }
         let server = Server::start(|_, _| vec![send("HTTP/1.1 503 X\r\nContent-Length: 9\r\n\r\ncut")]).await;
         assert!(matches!(poll(&server).await, Err(PollError::RateLimited { retry_after: None, .. })));
+        let head = "HTTP/1.1 429 X\r\nRetry-After: 30\r\nContent-Length: 100\r\n\r\n";
+        for stalls in [Act::Hang, Act::Drip] {
+            let acts = vec![send(head), stalls];
+            let server = Server::start(move |_, _| acts.clone()).await;
+            let Err(PollError::RateLimited { retry_after, .. }) = poll(&server).await else {
+                panic!("it has said enough")
+            };
+            assert_eq!(retry_after, Some(Duration::from_secs(30)));
+        }
     }
 
     #[tokio::test]

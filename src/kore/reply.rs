@@ -70,7 +70,10 @@ impl Reply {
             500..600 => Err(PollError::Unreachable { message: self.said("Kore has trouble") }),
             400..500 => self.read_client_error(session),
             200..300 => self.read_success(session),
-            300..400 => Err(self.refused("a redirect, which is not followed: check `host`")),
+            // Wherever it leads: it says nothing of the session.
+            300..400 => Err(PollError::Unreachable {
+                message: self.said("Kore answered with a redirect, which is not followed: check `host`"),
+            }),
             code => Err(self.refused(&format!("the unknown HTTP code {code}"))),
         }
     }
@@ -293,9 +296,11 @@ mod tests {
         for odd in ["transcoding", "", " "] {
             assert_eq!(kind(202, &format!(r#"{{"status":"{odd}"}}"#)), StatusKind::Other, "{odd:?}");
         }
-        for (code, body) in [(400, r#"{"status":"error"}"#), (412, "{}"), (302, r#"{"status":"success"}"#), (600, "")] {
+        for (code, body) in [(400, r#"{"status":"error"}"#), (412, "{}"), (600, "")] {
             assert!(matches!(read(code, body), Err(PollError::Refused { .. })), "{code}");
         }
+        let redirect = read(302, r#"{"status":"success"}"#).unwrap_err();
+        assert!(matches!(redirect, PollError::Unreachable { .. }) && redirect.to_string().contains("check `host`"));
     }
 
     #[test]

@@ -220,7 +220,6 @@ async fn the_rows_own_errors_end_it_when_they_are_many_and_go_on_for_long_v7_v8_
         ("failed/too_many_failures", Answer::page(200, "text/html", "<html>Welcome</html>")),
         ("failed/too_many_failures", Answer::page(200, "application/json", "{\"status\":")),
         ("failed/too_many_failures", Answer::page(200, "application/json", "")),
-        ("failed/too_many_failures", Answer::redirect("http://127.0.0.1:1/elsewhere")),
         ("failed/too_many_failures", listing().header("Content-Encoding", "gzip")),
     ];
     world.create_queue();
@@ -248,6 +247,19 @@ async fn the_rows_own_errors_end_it_when_they_are_many_and_go_on_for_long_v7_v8_
         assert!(polls.last().unwrap().at.saturating_sub(polls[0].at) >= Duration::from_millis(2900), "{answer:?}");
     }
     assert_eq!(world.log_lines("\"paused\"").len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_redirects_is_not_followed_and_costs_no_row_anything_v15() {
+    let mut world = World::new().await;
+    world.set("poll.max_failures", "1").set("poll.fail_after", "\"1s\"");
+    let elsewhere = Answer::redirect("http://127.0.0.1:1/elsewhere");
+    world.kore.session(&id(1), Timeline::new().polls(4, elsewhere).finally(Answer::success([recording(1)])));
+    world.insert(&[&id(1)]).await;
+    let _daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.number(&id(1), "failures").await, 0);
+    assert!(!world.log_lines("check `host`").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
