@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::archive::Archive;
 use crate::archive::s3::S3Store;
@@ -149,12 +149,13 @@ impl App {
     pub async fn run(mut self) -> anyhow::Result<Ended> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), bots = self.journeys.bots.len(), "ready");
         service::ready();
-        recall_uploads(&self.journeys, &self.desk, self.writer.run()).await;
-        let sweep = tokio::spawn(sweep(self.journeys.clone()));
-        let watchdog = tokio::spawn(service::feed_watchdog(self.journeys.clone(), self.vitals.clone()));
-        let status = tokio::spawn(service::tell(self.journeys.clone(), self.vitals.clone()));
-        let wal = tokio::spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
-        let lessons = tokio::spawn(lessons::keep(self.journeys.clone(), std::mem::take(&mut self.accounts)));
+        let is_recalled = recall_uploads(&self.journeys, &self.desk, self.writer.run()).await;
+        let mut helpers = JoinSet::new();
+        helpers.spawn(sweep(self.journeys.clone(), self.writer.run().to_owned(), is_recalled));
+        helpers.spawn(service::feed_watchdog(self.journeys.clone(), self.vitals.clone()));
+        helpers.spawn(service::tell(self.journeys.clone(), self.vitals.clone()));
+        helpers.spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
+        helpers.spawn(lessons::keep(self.journeys.clone(), std::mem::take(&mut self.accounts)));
         let mut health = self.writer.health();
         let ended = {
             let working = self.worker.run(&self.shutdown.soft);
@@ -162,17 +163,19 @@ impl App {
                 ended = working => ended.map_err(anyhow::Error::from),
                 error = follow(&mut health, &self.journeys, &self.queue_lock) => Err(error),
                 error = server_end(self.server.as_mut()) => Err(error),
+                error = panic_of(&mut helpers) => Err(error),
             }
         };
         service::stopping();
         let is_written = ended.is_ok() && self.drain().await;
         self.shutdown.hard.cancel();
-        for task in [sweep, watchdog, status, wal, lessons] {
-            task.abort();
-            let _ = task.await;
-        }
+        helpers.shutdown().await;
         if is_written {
             self.let_go().await;
+        } else {
+            // The last connection that is closed moves the log into whatever stands in the queue's place by now: this one
+            // stays open until the process ends.
+            std::mem::forget(self.worker);
         }
         tracing::info!("stopped");
         ended
@@ -223,6 +226,18 @@ async fn server_end(server: Option<&mut JoinHandle<()>>) -> anyhow::Error {
     match server {
         Some(server) => anyhow!("the HTTP server ended: {:?}", server.await),
         None => std::future::pending().await,
+    }
+}
+
+/// What works beside the worker for as long as the daemon runs ends by a panic alone, or because there is nothing for it
+/// to do. A daemon without it would look well and not be (P7).
+async fn panic_of(helpers: &mut JoinSet<()>) -> anyhow::Error {
+    loop {
+        match helpers.join_next().await {
+            Some(Ok(())) => {}
+            Some(Err(panic)) => return anyhow!("a part of the daemon has failed: {panic}"),
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -318,5 +333,21 @@ async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
             );
         }
         clock.sleep(WAL_LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test]
+    async fn what_panics_beside_the_worker_is_noticed_and_what_has_nothing_to_do_may_end_p7() {
+        let mut helpers = JoinSet::new();
+        helpers.spawn(async {});
+        assert!(tokio::time::timeout(Duration::from_millis(50), panic_of(&mut helpers)).await.is_err());
+        assert!(panic_of(&mut helpers).now_or_never().is_none(), "nobody is left");
+        helpers.spawn(async { panic!("on purpose") });
+        assert!(panic_of(&mut helpers).await.to_string().contains("a part of the daemon has failed"));
     }
 }

@@ -23,11 +23,17 @@ use crate::queue::{Desk, Write, Writer};
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Aborts the uploads that lead nowhere: those of earlier runs, and those whose abortion failed. What cannot be reached
-/// now is tried again.
-pub(super) async fn sweep(journeys: Journeys) {
+/// now is tried again, and so is to see what earlier runs left if that failed at first.
+pub(super) async fn sweep(journeys: Journeys, run: String, mut is_recalled: bool) {
     let patience =
         Backoff::new(Duration::from_secs(10), 2.0, Duration::from_mins(15)).expect("the constants make sense");
     let mut step = 0;
+    while !is_recalled {
+        journeys.clock.sleep(patience.wait(step)).await;
+        step += 1;
+        is_recalled = recall_uploads(&journeys, &journeys.desk, &run).await;
+    }
+    step = 0;
     loop {
         if journeys.archive.sweep().await == 0 {
             step = 0;
@@ -41,15 +47,17 @@ pub(super) async fn sweep(journeys: Journeys) {
     }
 }
 
-/// Tells the archive what earlier runs left, before this one begins uploads of its own.
-pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) {
+/// Tells the archive what earlier runs left, and says whether that could be seen.
+pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) -> bool {
     match desk.left_uploads(run).await {
-        Ok(left) => left
-            .iter()
-            .filter_map(|record| left_upload(record, &journeys.bucket))
-            .for_each(|upload| journeys.archive.leave(upload)),
+        Ok(left) => {
+            let left = left.iter().filter_map(|record| left_upload(record, &journeys.bucket));
+            left.for_each(|upload| journeys.archive.leave(upload));
+            true
+        }
         Err(error) => {
-            tracing::warn!(%error, "cannot see whether earlier runs left uploads; the next start looks again");
+            tracing::warn!(%error, "cannot see whether earlier runs left uploads; looking again");
+            false
         }
     }
 }

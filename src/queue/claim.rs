@@ -27,6 +27,8 @@ use crate::clock::Timestamp;
 const SETTLED: Duration = Duration::from_secs(20);
 /// How many looks may go by the log's time alone: should a disk take longer, that much later is a row noticed.
 const MOST_SKIPPED: u32 = 5;
+/// Looks in a row that the disk fails: about a minute of them.
+const MOST_FAILED: u32 = 60;
 
 /// Reads what is due.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Claims {
     /// When the log was last written to, as of the last time that SQLite was asked, and how often it was not since.
     pub(super) log_written: Option<Timestamp>,
     skipped: u32,
+    /// Looks that the disk failed, in a row.
+    failed: u32,
     /// Whose turn it is when more is due than is taken.
     turn: End,
 }
@@ -77,6 +81,7 @@ impl Claims {
             seen_version: None,
             log_written: None,
             skipped: 0,
+            failed: 0,
             turn: End::Latest,
         })
     }
@@ -163,16 +168,24 @@ impl Claims {
 
     /// A connection that failed is not trusted again.
     async fn usable<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, QueueError> {
-        match result {
-            Ok(value) => Ok(value),
-            Err(error) => {
-                let error = QueueError::from_sqlx(&self.path, &error);
-                if let Ok(fresh) = connect(&self.path).await {
-                    self.connection = fresh;
-                    self.seen_version = None;
-                }
-                Err(error)
+        let error = match result {
+            Ok(value) => {
+                self.failed = 0;
+                return Ok(value);
             }
+            Err(error) => QueueError::while_running(&self.path, &error),
+        };
+        self.seen_version = None;
+        if let Ok(fresh) = connect(&self.path).await {
+            self.connection = fresh;
+        }
+        self.failed = if matches!(error, QueueError::Io(_)) { self.failed + 1 } else { 0 };
+        match error {
+            QueueError::Io(cause) if self.failed > MOST_FAILED => {
+                let cause = format!("{cause}; again and again: look after the disk, or restore it from a backup");
+                Err(QueueError::not_usable(&self.path, cause))
+            }
+            error => Err(error),
         }
     }
 }

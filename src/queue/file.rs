@@ -32,14 +32,32 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first SQLite without the WAL-reset bug, by which several writers could lose commits.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
-/// Device and inode of the file that was opened.
+/// Which file was opened, and beside it which log and which index of that: they stay as long as any connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity(u64, u64);
+pub(super) struct Identity {
+    queue: Inode,
+    log: Option<Inode>,
+    index: Option<Inode>,
+}
+
+/// Device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inode(u64, u64);
+
+impl Inode {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self(meta.dev(), meta.ino())
+    }
+
+    fn at(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().as_ref().map(Self::of)
+    }
+}
 
 impl Identity {
     /// # Errors
     /// [`QueueError::NotUsable`] if there is no such file, or it is no file, or it is empty.
-    pub fn of(path: &Path) -> Result<Self, QueueError> {
+    pub(super) fn of(path: &Path) -> Result<Self, QueueError> {
         let meta = fs::metadata(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => QueueError::not_usable(
                 path,
@@ -56,15 +74,25 @@ impl Identity {
                 "it is empty; if it may go, delete it, and `kore-archiver run` makes a new one",
             ));
         }
-        Ok(Self(meta.dev(), meta.ino()))
+        let (log, index) = (Inode::at(&log_path(path)), Inode::at(&beside(path, "-shm")));
+        Ok(Self { queue: Inode::of(&meta), log, index })
+    }
+
+    /// Whether this is another file; its log does not count.
+    pub(super) fn is_of_another(&self, other: &Self) -> bool {
+        self.queue != other.queue
     }
 }
 
 /// The write-ahead log that belongs to a queue.
 pub(super) fn log_path(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
+    beside(path, "-wal")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// When that was last written to.
@@ -142,9 +170,7 @@ impl Draft {
 
     fn remove(&self) {
         for suffix in ["", "-wal", "-shm"] {
-            let mut name = self.0.clone().into_os_string();
-            name.push(suffix);
-            let _ = fs::remove_file(name);
+            let _ = fs::remove_file(beside(&self.0, suffix));
         }
     }
 }
@@ -156,8 +182,7 @@ impl Drop for Draft {
 }
 
 /// Brings an existing queue up to this version, and checks that it is whole. For the daemon alone, under its lock.
-pub(super) async fn migrate(path: &Path) -> Result<Identity, QueueError> {
-    let identity = Identity::of(path)?;
+pub(super) async fn migrate(path: &Path) -> Result<(), QueueError> {
     let mut connection = connect(path).await?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| migration_failed(path, &error))?;
     // A row that went around the CHECKs is refused when its turn comes; it is no damage.
@@ -172,8 +197,7 @@ pub(super) async fn migrate(path: &Path) -> Result<Identity, QueueError> {
     if verdict != "ok" {
         return Err(QueueError::not_usable(path, format!("it is damaged ({verdict}); restore it from a backup")));
     }
-    connection.close().await.map_err(|error| QueueError::from_sqlx(path, &error))?;
-    Ok(identity)
+    connection.close().await.map_err(|error| QueueError::from_sqlx(path, &error))
 }
 
 fn migration_failed(path: &Path, error: &MigrateError) -> QueueError {

@@ -78,6 +78,18 @@ impl QueueError {
         Self::NotUsable { path: path.to_owned(), cause: cause.into() }
     }
 
+    /// The same in a daemon that has seen the file whole: SQLite also calls it damaged when the disk fails to give one
+    /// page, once.
+    fn while_running(path: &Path, error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(database) if primary_code(&**database) == Some(CORRUPT) => {
+                let message = database.message();
+                Self::Io(format!("{} is damaged, or the disk does not give it ({message})", path.display()))
+            }
+            error => Self::from_sqlx(path, error),
+        }
+    }
+
     /// Sorts what sqlx reports by SQLite's primary result code.
     fn from_sqlx(path: &Path, error: &sqlx::Error) -> Self {
         let sqlx::Error::Database(database) = error else {
@@ -87,13 +99,18 @@ impl QueueError {
             };
         };
         let message = database.message().to_owned();
-        match database.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff) {
+        match primary_code(&**database) {
             Some(5 | 6) => Self::Busy(message),
-            Some(13) => Self::Full(message),
-            Some(10) => Self::Io(message),
+            Some(13) => Self::Full(format!("{message}, {}", path.display())),
+            Some(10) => Self::Io(format!("{message}, {}", path.display())),
             Some(3 | 23) => Self::not_usable(path, format!("access is denied ({message})")),
             Some(8) => Self::not_usable(path, format!("it is read-only ({message})")),
-            Some(11) => Self::not_usable(path, format!("it is damaged ({message}); restore it from a backup")),
+            Some(CORRUPT) => Self::not_usable(
+                path,
+                format!(
+                    "it is damaged, or the disk does not give it ({message}); if that stays, restore it from a backup"
+                ),
+            ),
             Some(14) => Self::not_usable(
                 path,
                 format!("it cannot be opened ({message}); check that the file and its folder can be read and written"),
@@ -104,6 +121,13 @@ impl QueueError {
             _ => Self::Refused(message),
         }
     }
+}
+
+/// SQLite's `SQLITE_CORRUPT`.
+const CORRUPT: i32 = 11;
+
+fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+    error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
 }
 
 /// The queue of the daemon that holds it.
@@ -128,9 +152,9 @@ impl Queue {
         file::create_folder(path)?;
         let mut lock = RunLock::take(path, &*clock).await?;
         file::create_if_missing(path).await?;
-        let identity = file::migrate(path).await?;
+        file::migrate(path).await?;
         lock.extend(path)?;
-        let writer = Writer::start(path, identity, clock).await?;
+        let (writer, identity) = Writer::start(path, clock).await?;
         let claims = Claims::connect(path, identity).await?;
         let desk = Arc::new(Desk::open(path).await?);
         Ok(Self { claims, writer, desk, lock })
@@ -142,16 +166,22 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     matches!(QueueError::from_sqlx(Path::new(""), error), QueueError::Refused(_))
 }
 
-/// Fails if another file stands where the queue was opened: a writer would go on writing to the old one.
+/// Fails if another file stands where the queue was opened, or another log or none beside it: a writer would go on writing
+/// to the old one.
 fn check_identity(path: &Path, identity: Identity) -> Result<(), QueueError> {
     // Whatever stands there, or nothing: it is not what this daemon opened.
-    if Identity::of(path).is_ok_and(|found| found == identity) {
-        return Ok(());
-    }
-    Err(QueueError::not_usable(
-        path,
-        "it was moved, deleted, replaced or restored while the daemon was running; put it back if that was a mistake, and start the daemon again to go on with what is there then",
-    ))
+    let cause = match Identity::of(path) {
+        Ok(found) if found == identity => return Ok(()),
+        Ok(found) if !found.is_of_another(&identity) => {
+            "its -wal or -shm was removed or replaced while the daemon was running, as when a backup is put in its place; \
+             what other programs inserted since then may not be seen; start the daemon again to go on with what is there"
+        }
+        _ => {
+            "it was moved, deleted, replaced or restored while the daemon was running; put it back if that was a mistake, \
+             and start the daemon again to go on with what is there then"
+        }
+    };
+    Err(QueueError::not_usable(path, cause))
 }
 
 #[cfg(test)]

@@ -145,6 +145,38 @@ async fn a_time_that_no_calendar_has_is_due_when_its_text_is_and_until_then_nobo
     assert_eq!(claims.claim(&due, bots[0], 1, now, &Hands::default()).await.unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn a_page_that_is_not_given_is_read_again_and_only_for_long_a_reason_to_end_q5() {
+    let mut scene = Scene::new().await;
+    let path = scene.folder.path().join("queue.db");
+    let sql = "INSERT INTO sessions (session_id) VALUES ('one'); PRAGMA wal_checkpoint(TRUNCATE)";
+    sqlx::raw_sql(sql).execute(&mut scene.stranger).await.unwrap();
+    let root: i64 = sqlx::query_scalar("SELECT rootpage FROM sqlite_schema WHERE name = 'sessions_due'")
+        .fetch_one(&mut scene.stranger)
+        .await
+        .unwrap();
+    let size: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut scene.stranger).await.unwrap();
+    // As another process would: SQLite's locks of this one stay.
+    let place = format!("seek={}", root - 1);
+    let (of, size) = (format!("of={}", path.display()), format!("bs={size}"));
+    let spoil = std::process::Command::new("dd")
+        .args(["if=/dev/zero", &of, &size, &place, "count=1", "conv=notrunc", "status=none"])
+        .status();
+    assert!(spoil.unwrap().success());
+    let (bots, now) = (["default"], SystemClock::new().now());
+    let mut claims = Claims::connect(&path, Identity::of(&path).unwrap()).await.unwrap();
+    let mut looks = 0;
+    let error = loop {
+        match claims.next_due(&bots, now).await.unwrap_err() {
+            QueueError::Io(_) => looks += 1,
+            error => break error,
+        }
+    };
+    assert!(looks >= 30, "it ends after {looks} looks");
+    let QueueError::NotUsable { cause, .. } = error else { panic!("{error}") };
+    assert!(cause.contains("again and again"), "{cause}");
+}
+
 #[test]
 fn fuzz_rows() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -50,8 +50,8 @@ struct Job {
 }
 
 impl Writer {
-    /// Takes over the queue from earlier runs, and starts writing.
-    pub(super) async fn start(path: &Path, identity: Identity, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
+    /// Takes over the queue from earlier runs, and starts writing. Says also what was opened.
+    pub(super) async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<(Self, Identity), QueueError> {
         let mut connection = connect(path).await?;
         let run = format!("{:032x}", rand::random::<u128>());
         let taken = take_over(&mut connection, &run, clock.now()).await;
@@ -61,6 +61,7 @@ impl Writer {
             Err(QueueError::Busy(_)) => false,
             Err(error) => return Err(error),
         };
+        let identity = Identity::of(path)?;
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (health, observed) = watch::channel(Health::Fine);
         let scribe = Scribe {
@@ -75,7 +76,7 @@ impl Writer {
         };
         let (unwritten, closing) = (watch::Sender::new(0), CancellationToken::new());
         tokio::spawn(scribe.work(inbox, unwritten.clone(), closing.clone()));
-        Ok(Self { jobs, health: observed, unwritten, closing, run })
+        Ok((Self { jobs, health: observed, unwritten, closing, run }, identity))
     }
 
     /// Hands a write over. It is written in the order of these calls; the receiver hears when it is committed, and
@@ -224,21 +225,29 @@ impl Scribe {
         };
         if !self.has_taken_over {
             let taken = take_over(&mut connection, &self.run, self.clock.now()).await;
-            taken.map_err(|error| QueueError::from_sqlx(&path, &error))?;
+            taken.map_err(|error| QueueError::while_running(&path, &error))?;
             self.has_taken_over = true;
         }
         // The connection is put back only when everything went well.
-        let applied =
-            self.transact(&mut connection, jobs).await.map_err(|error| QueueError::from_sqlx(&path, &error))?;
-        self.connection = Some(connection);
-        Ok(applied)
+        match self.transact(&mut connection, jobs).await.map_err(|error| QueueError::while_running(&path, &error))? {
+            Some(applied) => {
+                self.connection = Some(connection);
+                Ok(applied)
+            }
+            None => Err(QueueError::not_usable(
+                &path,
+                "a newer daemon has taken it over, or an older state of it was restored while this one was running; \
+                 start the daemon again to go on with what is there",
+            )),
+        }
     }
 
+    /// `None`: another run has the queue.
     async fn transact(
         &self,
         connection: &mut SqliteConnection,
         jobs: &[Job],
-    ) -> Result<VecDeque<Applied>, sqlx::Error> {
+    ) -> Result<Option<VecDeque<Applied>>, sqlx::Error> {
         // In one go, for each statement by itself costs a turn of SQLite's thread. What fails from here on until the
         // COMMIT is rolled back with the connection, which is not used again.
         let begin = "BEGIN IMMEDIATE; UPDATE daemon SET batch = ?1 WHERE run = ?2 AND batch <> ?1 RETURNING batch";
@@ -247,7 +256,7 @@ impl Scribe {
         if is_repeat {
             let run: String = sqlx::query_scalar("SELECT run FROM daemon").fetch_one(&mut *connection).await?;
             if run != self.run {
-                return Err(sqlx::Error::Protocol("a newer daemon has taken this queue over".into()));
+                return Ok(None);
             }
         }
         let mut applied = VecDeque::with_capacity(jobs.len());
@@ -256,7 +265,7 @@ impl Scribe {
             applied.push_back(if is_repeat { Applied::Yes } else { self.apply(&mut *connection, &job.write).await? });
         }
         sqlx::query("COMMIT").execute(connection).await?;
-        Ok(applied)
+        Ok(Some(applied))
     }
 
     /// One write that SQLite refuses (a row that somebody bent) must not take its batch with it: it is one statement,
@@ -278,7 +287,8 @@ impl Scribe {
             QueueError::Full(_) => "disk_full",
             QueueError::Io(_) if io_errors <= MOST_IO_ERRORS => "io_error",
             QueueError::Io(cause) => {
-                return Err(QueueError::not_usable(&self.path, format!("{cause}; again and again")));
+                let cause = format!("{cause}; again and again: look after the disk, or restore it from a backup");
+                return Err(QueueError::not_usable(&self.path, cause));
             }
             QueueError::NotUsable { .. } | QueueError::Held { .. } | QueueError::Refused(_) => return Err(error),
         };

@@ -106,8 +106,8 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "replaced",
-        about: "the queue is moved, deleted or replaced under the running daemon",
-        short: 4,
+        about: "the queue is moved, deleted, replaced or restored under the running daemon",
+        short: 6,
         is_patient: false,
         run: |plan| Box::pin(queue_file::replaced(plan)),
     },

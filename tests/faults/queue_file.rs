@@ -2,7 +2,7 @@
 //! place (FAULTS Q7, Q9).
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::Connection as _;
@@ -49,7 +49,7 @@ pub async fn lock(plan: Plan) -> Outcome {
 /// What befalls the file.
 type Change = fn(&Path) -> std::io::Result<()>;
 
-const CHANGES: [(&str, Change); 4] = [
+const CHANGES: [(&str, Change); 6] = [
     ("moved away", |queue| fs::rename(queue, queue.with_extension("moved"))),
     ("deleted", |queue| fs::remove_file(queue)),
     ("replaced by a copy", |queue| {
@@ -62,7 +62,23 @@ const CHANGES: [(&str, Change); 4] = [
         fs::File::create(&empty)?;
         fs::rename(&empty, queue)
     }),
+    ("robbed of its log", |queue| {
+        fs::remove_file(beside(queue, "-wal"))?;
+        fs::remove_file(beside(queue, "-shm"))
+    }),
+    ("restored in its place", |queue| {
+        let backup = fs::read(queue)?;
+        fs::remove_file(beside(queue, "-wal"))?;
+        fs::remove_file(beside(queue, "-shm"))?;
+        fs::write(queue, backup)
+    }),
 ];
+
+fn beside(queue: &Path, suffix: &str) -> PathBuf {
+    let mut name = queue.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
 
 /// Another file, or none, in its place: the daemon stops with 74 and says so, and writes nothing there.
 pub async fn replaced(plan: Plan) -> Outcome {
@@ -81,5 +97,8 @@ pub async fn replaced(plan: Plan) -> Outcome {
         assert!(names_it, "{what}: {}", scene.log_end());
         assert!(fs::read(&queue).ok() == there, "{what}: something was written to the file that took its place");
     }
-    Outcome::Held(format!("{} trials: moved, deleted, replaced: each ended with 74, naming the file", plan.trials))
+    Outcome::Held(format!(
+        "{} trials: moved, deleted, replaced, restored: each ended with 74, naming the file",
+        plan.trials
+    ))
 }
