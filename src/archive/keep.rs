@@ -73,10 +73,9 @@ impl Archive {
     /// # Errors
     /// [`CopyError`] of the bucket.
     pub async fn still_there(&self, key: &ObjectKey, receipt: &Receipt) -> Result<Option<Verified>, CopyError> {
-        let Some(head) = self.unless_stopped(self.store.head(key)).await? else { return Ok(None) };
-        match self.compare(key, receipt, &head).await? {
-            Comparison::Same(verified) => Ok(Some(verified)),
-            Comparison::Different(_) | Comparison::Unknown => Ok(None),
+        match self.look(key, receipt).await? {
+            Some(Comparison::Same(verified)) => Ok(Some(verified)),
+            _ => Ok(None),
         }
     }
 
@@ -243,5 +242,5 @@ impl FileJob<'_> {
 }
 
 fn taken(key: &ObjectKey) -> CopyError {
-    CopyError::Unsettled(format!("{key}: other bytes stand under this key and under the one beside it"))
+    CopyError::Taken(key.clone())
 }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -67,6 +67,9 @@ pub enum CopyError {
     /// The file changed whenever it was looked at, or its name beside another is taken as well.
     #[error("{0}")]
     Unsettled(String),
+    /// Other bytes stand wherever the file may go; where.
+    #[error("{0}: other bytes stand under this key and under the one beside it; move one of them away")]
+    Taken(ObjectKey),
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopped,
@@ -101,6 +104,9 @@ pub struct Archive {
 /// How long a call that changes the bucket for good may go on when everything else is called off: what is dropped
 /// half way may have been applied, and then the next start has to find it.
 const LAST_CALL: Duration = Duration::from_secs(2);
+
+/// When a put that was not applied is tried again: a store's bad moment is no reason to fetch the file again.
+const PUT_AGAIN: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 impl Archive {
     /// An archive in this store.
@@ -168,23 +174,39 @@ impl Archive {
         body: Segments,
         receipt: &Receipt,
     ) -> Result<Option<Verified>, CopyError> {
-        match self.to_its_end(self.store.put(key, label, body, receipt)).await {
-            Ok(_) => self.verify(key, receipt).await.map(Some),
-            Err(CopyError::Store(StoreError::Exists(_))) => Ok(None),
-            // It may have been applied, and only the answer lost: the look decides.
-            Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => self.found(key, receipt, lost).await.map(Some),
-            Err(error) => Err(error),
+        let mut waits = PUT_AGAIN.into_iter();
+        loop {
+            let lost = match self.to_its_end(self.store.put(key, label, body.clone(), receipt)).await {
+                Ok(_) => return self.verify(key, receipt).await.map(Some),
+                Err(CopyError::Store(StoreError::Exists(_))) => return Ok(None),
+                Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => lost,
+                Err(error) => return Err(error),
+            };
+            let wait = waits.next();
+            let pause = self.clock.sleep(wait.unwrap_or_default()).map(Ok::<_, CopyError>);
+            self.unless_stopped(pause).await?;
+            // It may have been applied, and only the answer lost; or somebody else was faster.
+            match self.look(key, receipt).await? {
+                Some(Comparison::Same(verified)) => return Ok(Some(verified)),
+                None if wait.is_some() => {}
+                _ => return Err(lost.into()),
+            }
         }
     }
 
     /// The proof that what was sent arrived although the store did not say so; else the error that it gave.
     async fn found(&self, key: &ObjectKey, receipt: &Receipt, lost: StoreError) -> Result<Verified, CopyError> {
+        match self.look(key, receipt).await? {
+            Some(Comparison::Same(verified)) => Ok(verified),
+            _ => Err(lost.into()),
+        }
+    }
+
+    /// What stands under a key, compared; `None` if nothing does.
+    async fn look(&self, key: &ObjectKey, receipt: &Receipt) -> Result<Option<Comparison>, CopyError> {
         match self.unless_stopped(self.store.head(key)).await? {
-            Some(head) => match self.compare(key, receipt, &head).await? {
-                Comparison::Same(verified) => Ok(verified),
-                Comparison::Different(_) | Comparison::Unknown => Err(lost.into()),
-            },
-            None => Err(lost.into()),
+            Some(head) => self.compare(key, receipt, &head).await.map(Some),
+            None => Ok(None),
         }
     }
 

@@ -33,7 +33,8 @@ impl Journeys {
             CopyError::Key(_) | CopyError::Unsettled(_) => (Seen::Failure { not_found: false }, Stage::Upload),
             CopyError::Store(store) => (trouble(self.pause(&What::Bucket, store_reason(store), &text)), Stage::Upload),
             CopyError::Mismatch { .. } => (trouble(self.pause(&What::Bucket, "mismatch", &text)), Stage::Verify),
-            CopyError::Stopped => (trouble(Duration::ZERO), Stage::Upload),
+            // Of the bucket and of this file alone: it waits for a person, and pauses nobody.
+            CopyError::Taken(_) | CopyError::Stopped => (trouble(Duration::ZERO), Stage::Upload),
         };
         self.metrics.failed(stage);
         Sight { seen, trouble: Some((stage, text)) }

@@ -5,7 +5,7 @@ mod trouble;
 
 use crate::support::kore::{Framing, Quirk, SourceFile, Timeline};
 use crate::support::media;
-use crate::support::s3::{Algorithm, Op};
+use crate::support::s3::{Algorithm, Fault, Op, Times};
 use crate::support::scene::{PART, key, recording};
 use crate::support::world::{World, id};
 use std::time::Duration;
@@ -165,4 +165,22 @@ async fn a_list_that_grew_while_a_url_ran_out_is_archived_whole() {
     }
     assert_eq!(world.sidecar(&key(&id(1), "session.json"))["recordings"].as_array().unwrap().len(), 2);
     world.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_fails_is_sent_again_after_a_look_and_pauses_nothing_s1() {
+    let world = World::new().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::IgnoreIfNoneMatch);
+    world.s3.fail_next(Op::PutObject, Times::Next(2), Fault::SlowDown);
+    world.ready(&id(1), [SourceFile::new("call.wav", recording(1, 5000))]).await;
+    let _daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    let of_file =
+        world.s3.calls().into_iter().filter(|call| !call.key.ends_with("session.json") && !call.key.is_empty());
+    let order: Vec<_> = of_file.map(|call| (call.op, call.status)).collect();
+    let (head, put) = (Op::HeadObject, Op::PutObject);
+    let missing = (head, Some(404));
+    let slow = (put, Some(503));
+    assert_eq!(order, [missing, slow, missing, slow, missing, (put, Some(200)), (head, Some(200))]);
+    assert!(world.log_lines("\"paused\"").is_empty());
 }

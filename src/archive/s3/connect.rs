@@ -5,8 +5,8 @@
 //! anew after the store or the chain has refused the credentials ([`Connector::distrust`]).
 //!
 //! Who repeats what: the SDK makes up to 3 attempts of each request, for throttling, 5xx and broken connections; of
-//! `CreateMultipartUpload`, and of a write that no condition protects, one; of a put or complete that nobody answered
-//! none but the first. In a long outage its token bucket (500, of
+//! `CreateMultipartUpload`, of `PutObject` (the archive waits, looks and puts again), and of a completion that no condition
+//! protects, one; of a completion that nobody answered none but the first. In a long outage its token bucket (500, of
 //! which a repetition takes 5 or 10, and a success gives 1) runs dry, and there is one attempt each. What it does not
 //! repeat (a digest that did not match, what was refused, a write before which somebody must look) is repeated by
 //! [`super::negotiation`]. Everything slower is the queue's.
