@@ -231,6 +231,13 @@ impl Pauses {
         self.remove_if(what, |_| true)
     }
 
+    /// Nobody waits for `what`, so that no attempt will tell: a pause that has run out is over.
+    #[must_use]
+    pub fn lapse(&self, what: &What) -> Option<Change> {
+        let now = self.inner.clock.elapsed();
+        self.remove_if(what, |paused| paused.gate(now) == Gate::Probe)
+    }
+
     fn remove_if(&self, what: &What, fits: impl Fn(&Paused) -> bool) -> Option<Change> {
         let mut all = self.lock();
         if !fits(all.get(what)?) {

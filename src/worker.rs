@@ -133,7 +133,18 @@ impl Worker {
             self.hands.forgive(self.journeys.clock.elapsed());
             self.claim(now).await?;
         }
+        self.end_idle_pauses();
         Ok(self.due.is_empty() && self.hands.is_empty())
+    }
+
+    /// Pauses of what no pending row needs any more, because somebody took the rows away.
+    fn end_idle_pauses(&self) {
+        let is_needed = |bot: &String| self.due.bots.iter().any(|(needed, _)| needed == bot);
+        let idle = self.journeys.bots.keys().filter(|bot| !is_needed(bot)).cloned().map(What::Bot);
+        let bucket = self.due.bots.is_empty().then_some(What::Bucket);
+        for what in idle.chain(bucket) {
+            self.journeys.tell(self.journeys.pauses.lapse(&what));
+        }
     }
 
     async fn claim(&mut self, now: Timestamp) -> Result<(), QueueError> {

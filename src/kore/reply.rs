@@ -232,8 +232,10 @@ mod tests {
     fn files_that_share_a_path_are_told_apart_by_what_stays_of_their_urls() {
         let list = |n: usize| {
             let urls = ["a/get?file=1", "a/get?file=2", "b/get?file=2", "a/get?file=1", "a/other?file=1"];
-            let item =
-                |url: &str| format!(r#"{{"fileName":"a.wav","fileUrl":"https://{url}&e=170970627{n}&n={n}&s={n}"}}"#);
+            // As Kore signs, and as other stores do.
+            let passes =
+                format!("e=170970627{n}&n={n}&s={n}&X-Amz-Date=2026112{n}T000000Z&Expires={n}&Key-Pair-Id={n}");
+            let item = |url: &str| format!(r#"{{"fileName":"a.wav","fileUrl":"https://{url}&{passes}"}}"#);
             format!(r#"{{"status":"success","recording":[{}]}}"#, urls.map(item).join(","))
         };
         let digests =

@@ -250,6 +250,24 @@ async fn the_rows_own_errors_end_it_when_they_are_many_and_go_on_for_long_v7_v8_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_ends_although_the_row_that_met_it_was_taken_away() {
+    let world = World::new().await;
+    world.kore.session(&id(1), Timeline::new().finally(Answer::rate_limited().retry_after("2")));
+    world.kore.session(&id(2), ready(2));
+    world.insert(&[&id(1)]).await;
+    let daemon = world.daemon().await;
+    let paused = "kore_archiver_paused{what=\"bot:default\",reason=\"rate_limited\"}";
+    eventually("the bot pauses", async || daemon.metric(paused).await == Some(1.0)).await;
+    world.execute("DELETE FROM sessions").await.unwrap();
+    eventually("the pause is over", async || daemon.metric(paused).await == Some(0.0)).await;
+    // Not before its time: who asked for two seconds has them.
+    world.insert(&[&id(2)]).await;
+    assert_eq!(world.end_of(&id(2)).await, "done/archived");
+    let polls = world.kore.polls();
+    assert!(polls[1].at.saturating_sub(polls[0].at) >= Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_redirects_is_not_followed_and_costs_no_row_anything_v15() {
     let mut world = World::new().await;
     world.set("poll.max_failures", "1").set("poll.fail_after", "\"1s\"");
