@@ -105,8 +105,9 @@ pub struct Archive {
 /// half way may have been applied, and then the next start has to find it.
 const LAST_CALL: Duration = Duration::from_secs(2);
 
-/// When a put that was not applied is tried again: a store's bad moment is no reason to fetch the file again.
-const PUT_AGAIN: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+/// When a put or a completion that was not applied is tried again: a store's bad moment is no reason to fetch the file
+/// again.
+const AGAIN: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 impl Archive {
     /// An archive in this store.
@@ -174,7 +175,7 @@ impl Archive {
         body: Segments,
         receipt: &Receipt,
     ) -> Result<Option<Verified>, CopyError> {
-        let mut waits = PUT_AGAIN.into_iter();
+        let mut waits = AGAIN.into_iter();
         loop {
             let lost = match self.to_its_end(self.store.put(key, label, body.clone(), receipt)).await {
                 Ok(_) => return self.verify(key, receipt).await.map(Some),
@@ -183,8 +184,7 @@ impl Archive {
                 Err(error) => return Err(error),
             };
             let wait = waits.next();
-            let pause = self.clock.sleep(wait.unwrap_or_default()).map(Ok::<_, CopyError>);
-            self.unless_stopped(pause).await?;
+            self.wait(wait.unwrap_or_default()).await?;
             // It may have been applied, and only the answer lost; or somebody else was faster.
             match self.look(key, receipt).await? {
                 Some(Comparison::Same(verified)) => return Ok(Some(verified)),
@@ -192,6 +192,10 @@ impl Archive {
                 _ => return Err(lost.into()),
             }
         }
+    }
+
+    async fn wait(&self, length: Duration) -> Result<(), CopyError> {
+        self.unless_stopped(self.clock.sleep(length).map(Ok::<_, CopyError>)).await
     }
 
     /// The proof that what was sent arrived although the store did not say so; else the error that it gave.

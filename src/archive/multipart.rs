@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use super::keep::{FileJob, Kept, Round, Target};
 use super::store::{Label, ObjectHead, Part, StoreError, UploadId};
 use super::sweep::{LATE, LeftUpload};
-use super::{Archive, CopyError, neither};
+use super::{AGAIN, Archive, CopyError, neither};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Comparison, Receipt, Verified};
 use crate::source::FetchError;
@@ -224,9 +224,25 @@ impl Archive {
         sent.await.map(|etag| (number, etag)).map_err(Stuck::Spilt)
     }
 
+    /// The same as [`Archive::try_to_complete`], through a store's bad moments.
+    async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Completed>, CopyError> {
+        for wait in AGAIN {
+            match self.try_to_complete(open, parts, whole).await {
+                Err(CopyError::Store(StoreError::Unavailable(_))) => self.wait(wait).await?,
+                done => return done,
+            }
+        }
+        self.try_to_complete(open, parts, whole).await
+    }
+
     /// Makes the object visible, and proves it. `None` if something else stands there meanwhile: a look comes right before
     /// it, because a store that ignores the condition would overwrite what was put there while the parts went up.
-    async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Completed>, CopyError> {
+    async fn try_to_complete(
+        &self,
+        open: &Open<'_>,
+        parts: &[Part],
+        whole: &Receipt,
+    ) -> Result<Option<Completed>, CopyError> {
         let key = open.key;
         let adopted = |verified| Some(Completed { verified, adopted: true });
         if let Some(head) = self.unless_stopped(self.store.head(key)).await? {

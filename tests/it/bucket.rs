@@ -184,3 +184,20 @@ async fn a_put_that_fails_is_sent_again_after_a_look_and_pauses_nothing_s1() {
     assert_eq!(order, [missing, slow, missing, slow, missing, (put, Some(200)), (head, Some(200))]);
     assert!(world.log_lines("\"paused\"").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_that_fails_is_sent_again_after_a_look_and_no_part_is_s1() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::IgnoreIfNoneMatch);
+    world.s3.fail_next(Op::CompleteUpload, Times::Next(2), Fault::SlowDown);
+    world.ready(&id(1), [SourceFile::new("call.wav", recording(1, PART + 5000))]).await;
+    let _daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    let [creations, parts, completions] =
+        [Op::CreateUpload, Op::UploadPart, Op::CompleteUpload].map(|op| world.s3.count(op));
+    assert_eq!((creations, parts, completions), (1, 2, 3));
+    let calls = world.s3.calls();
+    let before = calls.windows(2).filter(|pair| pair[1].op == Op::CompleteUpload).map(|pair| pair[0].op);
+    assert!(before.eq([Op::HeadObject; 3]), "{calls:?}");
+    assert!(world.log_lines("\"paused\"").is_empty());
+}

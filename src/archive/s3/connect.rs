@@ -4,12 +4,11 @@
 //! role if one is named. Profiles are read once by the SDK; so that rotated keys need no restart, the client is built
 //! anew after the store or the chain has refused the credentials ([`Connector::distrust`]).
 //!
-//! Who repeats what: the SDK makes up to 3 attempts of each request, for throttling, 5xx and broken connections; of
-//! `CreateMultipartUpload`, of `PutObject` (the archive waits, looks and puts again), and of a completion that no condition
-//! protects, one; of a completion that nobody answered none but the first. In a long outage its token bucket (500, of
-//! which a repetition takes 5 or 10, and a success gives 1) runs dry, and there is one attempt each. What it does not
-//! repeat (a digest that did not match, what was refused, a write before which somebody must look) is repeated by
-//! [`super::negotiation`]. Everything slower is the queue's.
+//! Who repeats what: the SDK makes up to 3 attempts of each request, for throttling, 5xx and broken connections; but of
+//! those that create something (`PutObject`, `CreateMultipartUpload`, `CompleteMultipartUpload`) one, because somebody must
+//! look before the next: the archive does. In a long outage its token bucket (500, of which a repetition takes 5 or 10, and
+//! a success gives 1) runs dry, and there is one attempt each. What it does not repeat (a digest that did not match, what
+//! was refused) is repeated by [`super::negotiation`]. Everything slower is the queue's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -23,8 +22,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::InterceptorContext;
-use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction, RetryPartition};
+use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
@@ -142,28 +140,6 @@ pub(super) fn guarded_download(settings_timeout: Duration) -> Builder {
 /// For what must not be repeated before somebody has looked.
 pub(super) fn one_attempt() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
-}
-
-/// For a write that may have been applied when nobody answers: on a store that ignores conditions, repeating it unlooked
-/// could overwrite what somebody else has put there since.
-pub(super) fn repeated_when_answered() -> Builder {
-    Builder::new().retry_classifier(Unanswered)
-}
-
-#[derive(Debug)]
-struct Unanswered;
-
-impl ClassifyRetry for Unanswered {
-    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        match context.output_or_error() {
-            Some(Err(error)) if error.is_connector_error() || error.is_timeout_error() => RetryAction::RetryForbidden,
-            _ => RetryAction::NoActionIndicated,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "Unanswered"
-    }
 }
 
 /// For a body that cannot be had again, takes as long as its source, and is followed by its checksum.

@@ -86,14 +86,12 @@ pub(super) struct Failure {
     pub(super) error: StoreError,
     /// Asking for less may help.
     pub(super) may_be_refusal: bool,
-    /// It would have made an object, and perhaps did.
-    pub(super) may_be_applied: bool,
 }
 
 impl From<StoreError> for Failure {
     /// One that teaches nothing.
     fn from(error: StoreError) -> Self {
-        Self { error, may_be_refusal: false, may_be_applied: false }
+        Self { error, may_be_refusal: false }
     }
 }
 
@@ -116,8 +114,7 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let Some(response) = error.raw_response() else {
-        let may_be_applied = matches!(call, Call::Put | Call::Complete);
-        return Failure { may_be_applied, ..unanswered(call, error, known).into() };
+        return unanswered(call, error, known).into();
     };
     let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
     let message = known.hide(metadata.and_then(ProvideErrorMetadata::message).unwrap_or_default());

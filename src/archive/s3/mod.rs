@@ -39,7 +39,7 @@ use futures_util::StreamExt;
 use futures_util::stream::unfold;
 
 use self::connect::Connector;
-use self::errors::{Call, Failure};
+use self::errors::Call;
 use self::flowing::{Flowed, Reception};
 use self::negotiation::{Attempt, Negotiation};
 use self::settings::Fixed;
@@ -146,8 +146,6 @@ impl ObjectStore for S3Store {
                     attempt.succeeded();
                     return Ok(stored);
                 }
-                // Whether it was applied is seen by a look, after a while: the archive's.
-                Err(Failure { error: error @ StoreError::Unavailable(_), .. }) => return Err(error),
                 Err(failure) => attempt.failed(failure)?,
             }
         }

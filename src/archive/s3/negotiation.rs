@@ -174,7 +174,7 @@ impl Negotiation {
     fn attempt_down_to(&self, least: Terms) -> Attempt<'_> {
         let terms = self.settled();
         let less = terms.down_to(least).into_iter();
-        Attempt { negotiation: self, begun_with: terms, terms, less, refused: None, may_be_applied: false, sendings: 1 }
+        Attempt { negotiation: self, begun_with: terms, terms, less, refused: None, sendings: 1 }
     }
 
     /// Another request, begun before, may have settled for less meanwhile: less stays.
@@ -223,7 +223,6 @@ pub(super) struct Attempt<'a> {
     less: std::vec::IntoIter<Terms>,
     /// The first refusal.
     refused: Option<StoreError>,
-    may_be_applied: bool,
     sendings: u32,
 }
 
@@ -233,10 +232,9 @@ impl Attempt<'_> {
         self.terms
     }
 
-    /// Whether the key must be looked at right before: the store does not say that it is taken, or will say so of what
-    /// this very request has made.
+    /// Whether the key must be looked at right before: the store does not say that it is taken.
     pub(super) fn needs_look(&self) -> bool {
-        self.terms.unconditional || self.may_be_applied
+        self.terms.unconditional
     }
 
     /// The store took it.
@@ -252,7 +250,6 @@ impl Attempt<'_> {
     /// The failure, if not. When everything was refused it is the first one's, which was about none of it.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<(), StoreError> {
         if self.is_worth_another_sending(&failure) {
-            self.may_be_applied |= failure.may_be_applied;
             self.sendings += 1;
             return Ok(());
         }
@@ -267,17 +264,9 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// What the SDK does not repeat by itself: bytes that arrived wrong, and a write before which somebody must look.
+    /// What the SDK does not repeat by itself: bytes that arrived wrong.
     fn is_worth_another_sending(&self, failure: &Failure) -> bool {
-        let may_help = match failure.error {
-            StoreError::Corrupted(_) => true,
-            StoreError::Unavailable(_) => self.terms.unconditional || failure.may_be_applied,
-            StoreError::Exists(_)
-            | StoreError::UploadLost(_)
-            | StoreError::Unreadable(_)
-            | StoreError::Setup { .. } => false,
-        };
-        may_help && !failure.may_be_refusal && self.sendings < SENDINGS
+        matches!(failure.error, StoreError::Corrupted(_)) && !failure.may_be_refusal && self.sendings < SENDINGS
     }
 }
 

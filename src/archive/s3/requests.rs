@@ -1,7 +1,6 @@
 //! The requests of an [`S3Store`], each as it goes over the wire once; what becomes of a failure is its caller's.
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::head_object::HeadObjectError;
@@ -168,13 +167,8 @@ impl S3Store {
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_crc32(crc32)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(listed)).build());
-        let request = request.customize().config_override(attempts(terms));
+        let request = request.customize().config_override(connect::one_attempt());
         let output = request.send().await.map_err(|error| self.failure(Call::Complete, &error))?;
         Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
     }
-}
-
-/// Which attempts of a write are the SDK's own: none before which the key must be looked at.
-fn attempts(terms: Terms) -> Builder {
-    if terms.unconditional { connect::one_attempt() } else { connect::repeated_when_answered() }
 }
