@@ -70,3 +70,16 @@ async fn a_manager_without_a_watchdog_hears_what_goes_on_all_the_same() {
     daemon.signal("TERM");
     manager.hears("STOPPING=1").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_has_one_heap_unless_whoever_starts_it_chose_otherwise_and_stays_the_process_that_was_started() {
+    let world = World::new().await;
+    for (chosen, heaps) in [(None, "1"), (Some("3"), "3")] {
+        let variables: Vec<_> = chosen.map(|heaps| ("MALLOC_ARENA_MAX", String::from(heaps))).into_iter().collect();
+        let daemon = world.daemon_with(&variables).await;
+        let environment = std::fs::read(format!("/proc/{}/environ", daemon.id())).expect("it runs under that id");
+        let wanted = format!("MALLOC_ARENA_MAX={heaps}");
+        assert!(environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()));
+        assert_eq!(daemon.stop().await, 0);
+    }
+}
