@@ -218,6 +218,9 @@ until_ 120 none_pending || fault "still pending: $(pending)"
 printf '  all done after %s\n' "$(took)"
 until_ 60 no_upload_is_open || fault "uploads are left behind"
 sessions=$(sql "SELECT count(*) FROM sessions WHERE state = 'done'")
+# What is seen of the bucket is some moments old.
+sidecars_are() { [ "$(seen sidecars)" = "$1" ]; }
+until_ 10 sidecars_are "$sessions" || true
 is "sessions done, and sidecars in the bucket" "$sessions" "$(seen sidecars)"
 is "objects overwritten, deleted" "0 0" "$(seen overwrites) $(seen deletes)"
 
