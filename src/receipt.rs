@@ -254,6 +254,17 @@ pub enum Comparison {
     Unknown,
 }
 
+impl Comparison {
+    /// The proof, if there is one.
+    #[must_use]
+    pub fn same(self) -> Option<Verified> {
+        match self {
+            Self::Same(verified) => Some(verified),
+            Self::Different(_) | Self::Unknown => None,
+        }
+    }
+}
+
 impl Verified {
     /// Compares what was counted with what the bucket reports.
     #[must_use]

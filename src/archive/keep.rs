@@ -73,10 +73,7 @@ impl Archive {
     /// # Errors
     /// [`CopyError`] of the bucket.
     pub async fn still_there(&self, key: &ObjectKey, receipt: &Receipt) -> Result<Option<Verified>, CopyError> {
-        match self.look(key, receipt).await? {
-            Some(Comparison::Same(verified)) => Ok(Some(verified)),
-            _ => Ok(None),
-        }
+        Ok(self.look(key, receipt).await?.and_then(Comparison::same))
     }
 
     /// Brings a file into the bucket, and proves it.
@@ -142,7 +139,7 @@ impl Archive {
                 },
                 Some(head) => match self.compare(&key, &receipt, &head).await? {
                     Comparison::Same(verified) => return Ok(kept(verified, true)),
-                    Comparison::Unknown => return Err(taken(&key)),
+                    Comparison::Unknown => return Err(CopyError::Taken(key)),
                     Comparison::Different(difference) => {
                         self.is_really_other(&key, &receipt, difference).await?;
                         target.beside = Some(receipt.sha256);
@@ -150,7 +147,7 @@ impl Archive {
                 },
             }
         }
-        Err(taken(job.key))
+        Err(CopyError::Taken(job.key.clone()))
     }
 
     /// Not all of it is in hand: up while it comes down, or compared with what is there already.
@@ -195,11 +192,11 @@ impl Archive {
                 adopted: true,
                 beside: target.beside.is_some(),
             }))),
-            Comparison::Unknown => Err(taken(key)),
+            Comparison::Unknown => Err(CopyError::Taken(key.clone())),
             Comparison::Different(difference) => {
                 self.is_really_other(key, &receipt, difference).await?;
                 if target.beside == Some(receipt.sha256) {
-                    return Err(taken(job.key));
+                    return Err(CopyError::Taken(job.key.clone()));
                 }
                 Ok(Round::Again(Target { beside: Some(receipt.sha256), ..target }))
             }
@@ -239,8 +236,4 @@ impl FileJob<'_> {
         metadata.extend(whole.map(|receipt| ("sha256".to_owned(), receipt.sha256.to_string())));
         Label { content_type: content_type.to_owned(), metadata }
     }
-}
-
-fn taken(key: &ObjectKey) -> CopyError {
-    CopyError::Taken(key.clone())
 }

@@ -64,7 +64,7 @@ pub enum CopyError {
     /// The key would be too long for S3.
     #[error("{0}")]
     Key(#[from] NotAKey),
-    /// The file changed whenever it was looked at, or its name beside another is taken as well.
+    /// The file changed whenever it was looked at.
     #[error("{0}")]
     Unsettled(String),
     /// Other bytes stand wherever the file may go; where.
@@ -200,10 +200,7 @@ impl Archive {
 
     /// The proof that what was sent arrived although the store did not say so; else the error that it gave.
     async fn found(&self, key: &ObjectKey, receipt: &Receipt, lost: StoreError) -> Result<Verified, CopyError> {
-        match self.look(key, receipt).await? {
-            Some(Comparison::Same(verified)) => Ok(verified),
-            _ => Err(lost.into()),
-        }
+        self.still_there(key, receipt).await?.ok_or_else(|| lost.into())
     }
 
     /// What stands under a key, compared; `None` if nothing does.

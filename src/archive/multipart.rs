@@ -14,11 +14,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::keep::{FileJob, Kept, Round, Target};
-use super::store::{Label, ObjectHead, Part, StoreError, UploadId};
+use super::store::{Label, Part, StoreError, UploadId};
 use super::sweep::{LATE, LeftUpload};
 use super::{AGAIN, Archive, CopyError, neither};
 use crate::key::ObjectKey;
-use crate::receipt::{Checksums, Comparison, Receipt, Verified};
+use crate::receipt::{Checksums, Receipt, Verified};
 use crate::source::FetchError;
 use crate::transfer::{Arrival, Coming, Flow, Intake, Portion, flow};
 
@@ -245,28 +245,20 @@ impl Archive {
     ) -> Result<Option<Completed>, CopyError> {
         let key = open.key;
         let adopted = |verified| Some(Completed { verified, adopted: true });
-        if let Some(head) = self.unless_stopped(self.store.head(key)).await? {
-            return self.same(key, whole, &head).await.map(|same| same.and_then(adopted));
+        if let Some(there) = self.look(key, whole).await? {
+            return Ok(there.same().and_then(adopted));
         }
         match self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await {
             Ok(_) => self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false })),
-            // Perhaps it is ours: applied, the answer lost, and refused when it was sent again.
-            Err(CopyError::Store(lost @ StoreError::UploadLost(_))) => {
-                self.still_there(key, whole).await?.map(adopted).ok_or_else(|| lost.into())
+            // Perhaps it is ours: applied, and the answer lost; or refused when it was sent again.
+            Err(CopyError::Store(lost @ (StoreError::UploadLost(_) | StoreError::Unavailable(_)))) => {
+                self.found(key, whole, lost).await.map(adopted)
             }
             Err(CopyError::Store(StoreError::Exists(_))) => {
-                let head = self.unless_stopped(self.store.head(key)).await?.ok_or_else(|| neither(key))?;
-                self.same(key, whole, &head).await.map(|same| same.and_then(adopted))
+                let there = self.look(key, whole).await?.ok_or_else(|| neither(key))?;
+                Ok(there.same().and_then(adopted))
             }
-            Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => self.found(key, whole, lost).await.map(adopted),
             Err(error) => Err(error),
-        }
-    }
-
-    async fn same(&self, key: &ObjectKey, whole: &Receipt, head: &ObjectHead) -> Result<Option<Verified>, CopyError> {
-        match self.compare(key, whole, head).await? {
-            Comparison::Same(verified) => Ok(Some(verified)),
-            Comparison::Different(_) | Comparison::Unknown => Ok(None),
         }
     }
 

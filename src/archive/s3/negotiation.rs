@@ -21,7 +21,7 @@ use super::errors::Failure;
 use crate::archive::store::StoreError;
 use crate::config::ChecksumChoice;
 
-/// How often one body is sent when the store says that other bytes arrived, or a write when nobody answers it.
+/// How often one body is sent when the store says that other bytes arrived.
 const SENDINGS: u32 = 3;
 
 /// What the store is asked to check, from the best to nothing.

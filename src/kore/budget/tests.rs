@@ -56,10 +56,10 @@ async fn a_waiter_that_leaves_costs_nobody_a_slot() {
     assert_eq!(*budget.next.lock().await, before);
 }
 
-/// What opens a connection, slowly.
-struct Slow(Arc<dyn Clock>);
+/// What opens connections, each as this says.
+struct Opener<F>(F);
 
-impl Service<()> for Slow {
+impl<F: FnMut() -> BoxFuture<'static, ()>> Service<()> for Opener<F> {
     type Response = ();
     type Error = ();
     type Future = BoxFuture<'static, Result<(), ()>>;
@@ -69,11 +69,7 @@ impl Service<()> for Slow {
     }
 
     fn call(&mut self, (): ()) -> Self::Future {
-        let clock = Arc::clone(&self.0);
-        Box::pin(async move {
-            clock.sleep(Duration::from_millis(80)).await;
-            Ok(())
-        })
+        self.0().map(Ok).boxed()
     }
 }
 
@@ -81,7 +77,11 @@ impl Service<()> for Slow {
 async fn nothing_follows_too_soon_on_a_request_whose_connection_took_long() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let budget = Arc::new(Budget::new(600, Arc::clone(&clock)));
-    let mut client = Told::new(Arc::clone(&budget)).layer(Slow(Arc::clone(&clock)));
+    let slowly = || {
+        let clock = Arc::clone(&clock);
+        async move { clock.sleep(Duration::from_millis(80)).await }.boxed()
+    };
+    let mut client = Told::new(Arc::clone(&budget)).layer(Opener(slowly));
     let mut left = Vec::new();
     for _ in 0..3 {
         budget.take().await;
@@ -108,33 +108,12 @@ async fn nothing_follows_too_soon_on_a_request_whose_connection_took_long() {
     assert!(left.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_millis(100)), "{left:?}");
 }
 
-/// What opens connections, all at the same moment.
-struct Together(Arc<Notify>);
-
-impl Service<()> for Together {
-    type Response = ();
-    type Error = ();
-    type Future = BoxFuture<'static, Result<(), ()>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (): ()) -> Self::Future {
-        let opens = Arc::clone(&self.0).notified_owned();
-        Box::pin(async move {
-            opens.await;
-            Ok(())
-        })
-    }
-}
-
 #[tokio::test]
 async fn requests_whose_connections_come_to_stand_together_leave_an_interval_apart_v4() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let budget = Arc::new(Budget::new(600, Arc::clone(&clock)));
     let gate = Arc::new(Notify::new());
-    let mut client = Told::new(Arc::clone(&budget)).layer(Together(Arc::clone(&gate)));
+    let mut client = Told::new(Arc::clone(&budget)).layer(Opener(|| Arc::clone(&gate).notified_owned().boxed()));
     // As many slots as a host that lets connections wait for long was granted.
     let leave: Vec<_> = (0..4)
         .map(|_| {
