@@ -108,10 +108,13 @@ async fn what_stands_there_is_left_on_a_store_that_refuses_conditions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_reports_no_checksum_is_read_back() {
-    let world = World::in_parts().await;
-    world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::LieOnHead(Lie::NoChecksum));
-    archive(&world).await;
+async fn a_store_that_reports_no_checksum_or_not_of_what_is_read_back() {
+    for lie in [Lie::NoChecksum, Lie::Untyped] {
+        let world = World::in_parts().await;
+        world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::LieOnHead(lie));
+        archive(&world).await;
+        assert_eq!(world.s3.count(Op::GetObject), 3, "{lie:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -199,6 +199,9 @@ fn report_checksums(object: &Object, lie: Option<Lie>, headers: &mut HeaderMap) 
         digests = wrong.into_iter().filter(|(algorithm, _)| digests.contains_key(algorithm)).collect();
     }
     digests::as_headers(&digests, headers);
+    if lie == Some(Lie::Untyped) {
+        return;
+    }
     headers.insert("x-amz-checksum-type", http::HeaderValue::from_static(object.checksum_type));
 }
 

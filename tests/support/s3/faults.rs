@@ -54,6 +54,8 @@ pub enum Fault {
     SlowDown,
     /// 200, and the body says `InternalError`: what a complete may do. Nothing is applied.
     ErrorIn200,
+    /// 200, and the answer to another question. Nothing is applied.
+    Misunderstood,
     /// The connection is closed before anything is applied.
     DropBeforeApply,
     /// It is applied, and the connection closed instead of an answer.
@@ -106,6 +108,8 @@ pub enum Lie {
     WrongChecksum,
     /// No checksum.
     NoChecksum,
+    /// Checksums, and not of what: as a store may that keeps the headers that it is sent.
+    Untyped,
     /// That the newest version is a delete marker.
     DeleteMarker,
 }
@@ -127,6 +131,7 @@ impl Fault {
             | Self::Says(..)
             | Self::SlowDown
             | Self::ErrorIn200
+            | Self::Misunderstood
             | Self::DropBeforeApply
             | Self::DropAfterApply
             | Self::ClockAhead(_)

@@ -125,6 +125,7 @@ impl Server {
             Some(Fault::Says(status, code, message)) => Ok(refusal(request, status, code, &message).await),
             Some(Fault::SlowDown) => Ok(error_answer(request, 503, "SlowDown").await),
             Some(Fault::ErrorIn200) => Ok(error_answer(request, 200, "InternalError").await),
+            Some(Fault::Misunderstood) => Ok(saying(request, 200, "<ListBucketResult/>".to_owned()).await),
             Some(quirk) => unreachable!("{quirk:?} is left to the backend"),
         }
     }
@@ -163,10 +164,14 @@ async fn error_answer(request: Request<Incoming>, status: u16, code: &str) -> Re
 }
 
 async fn refusal(request: Request<Incoming>, status: u16, code: &str, message: &str) -> Response<Body> {
-    let _ = read_first(request).await;
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
+    saying(request, status, xml).await
+}
+
+async fn saying(request: Request<Incoming>, status: u16, xml: String) -> Response<Body> {
+    let _ = read_first(request).await;
     let mut response = Response::new(Body::from(Bytes::from(xml)));
     *response.status_mut() = StatusCode::from_u16(status).expect("a test names a status that there is");
     response
