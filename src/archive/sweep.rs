@@ -6,6 +6,7 @@
 //! The race with a creation that outlives its run, or its request: sent, not yet applied, and so in no list. The note of
 //! it stays for as long as it may come, in which that key is looked at again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Archive;
@@ -32,6 +33,9 @@ pub struct LeftUpload {
     pub until: Option<Timestamp>,
 }
 
+/// Keys that were cleared in one pass: several creations on one may have gone unanswered.
+type Cleared = BTreeSet<ObjectKey>;
+
 impl Archive {
     /// Remembers an upload of an earlier run for the sweep.
     pub fn leave(&self, upload: LeftUpload) {
@@ -46,10 +50,11 @@ impl Archive {
     /// Aborts what is left; says how much is left still: not to be reached, or perhaps to come.
     pub async fn sweep(&self) -> usize {
         let mut count = 0;
+        let mut cleared = Cleared::default();
         for left in self.leftovers.take_all() {
             // A key that is in use: who has the turn on it has seen to this already, or is why it exists.
             let turn = self.leftovers.try_take(&left.key);
-            let gone = (left.upload.is_some() || turn.is_some()) && self.sweep_one(&left).await;
+            let gone = (left.upload.is_some() || turn.is_some()) && self.sweep_one(&left, &mut cleared).await;
             if !gone {
                 self.leftovers.put_back(left);
                 count += 1;
@@ -60,19 +65,25 @@ impl Archive {
 
     /// Aborts what is left on a key, before an upload of ours begins there. Only for who has the turn on it.
     pub(super) async fn sweep_key(&self, key: &ObjectKey) {
+        let mut cleared = Cleared::default();
         for left in self.leftovers.take_of(key) {
-            if !self.sweep_one(&left).await {
-                self.leftovers.put_back(left);
+            if !self.sweep_one(&left, &mut cleared).await {
+                // The sweep may have come by meanwhile, and found nothing.
+                self.leftovers.add(left);
             }
         }
     }
 
     /// Whether it is gone now, and for good.
-    async fn sweep_one(&self, left: &LeftUpload) -> bool {
+    async fn sweep_one(&self, left: &LeftUpload, cleared: &mut Cleared) -> bool {
         let swept = match &left.upload {
             Some(upload) => self.store.abort(&left.key, upload).await,
+            None if cleared.contains(&left.key) => Ok(()),
             None => self.clear(&left.key).await,
         };
+        if swept.is_ok() && left.upload.is_none() {
+            cleared.insert(left.key.clone());
+        }
         match &swept {
             Ok(()) if left.until.is_some_and(|until| self.clock.now() < until) => return false,
             Ok(()) => {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::store::{Label, UploadId};
 use super::{Archive, CopyError, UploadLedger};
 use crate::key::ObjectKey;
-use crate::receipt::{Checksums, Tally};
+use crate::receipt::{Checksums, Comparison, Tally};
 use crate::transfer::Segments;
 
 const KEY: &str = "kore-archiver-check.txt";
@@ -30,6 +30,10 @@ impl Archive {
         let mut tally = Tally::default();
         tally.update(TEXT.as_bytes());
         let receipt = tally.receipt();
+        // Somebody else's, which a store that ignores the condition would give away.
+        if matches!(self.look(&key, &receipt).await?, Some(Comparison::Different(_) | Comparison::Unknown)) {
+            return Err(CopyError::Taken(key));
+        }
         if self.put(&key, &label(), body(), &receipt).await?.is_some() {
             return Ok((key, "was put"));
         }

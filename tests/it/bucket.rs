@@ -42,7 +42,7 @@ async fn a_small_file_is_one_put_with_its_label_and_a_checksum_that_the_store_ve
         assert!(row["content_type"].as_ref().is_some_and(|kind| kind.starts_with("audio/")), "{row:?}");
         assert_eq!(object.storage_class.as_deref(), Some("STANDARD_IA"));
         assert_eq!((object.encryption.as_deref(), object.kms_key.is_some()), (Some("aws:kms"), true));
-        assert_eq!(object.tags.as_deref(), Some("team=voice+%2B+data"));
+        assert_eq!(object.tags.as_deref(), Some("team=voice%20%2B%20data"));
     }
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);

@@ -124,6 +124,11 @@ where
         message: &message,
         region: response.headers().get("x-amz-bucket-region"),
     };
+    if answer.code.is_empty() && (200..300).contains(&answer.status) {
+        let why = quoted(&known.hide(&chain(error)));
+        let said = format!("{} succeeded, and what it was answered with cannot be read: {why}", call.name());
+        return StoreError::Unavailable(bounded(&said)).into();
+    }
     Failure { may_be_refusal: may_be_refusal(call, answer), ..refused(call, answer).into() }
 }
 
@@ -228,6 +233,8 @@ fn by_code(call: Call, answer: Answer<'_>) -> Option<Meaning> {
         "InvalidRequest" if call == Call::Complete && answer.message.contains("mp-object-size") => Meaning::Corrupted,
         "InvalidObjectState" if call == Call::Read => Meaning::Unreadable,
         code if is_passing(code) => Meaning::Unavailable,
+        // As some stores say of an upload that is complete.
+        "NoSuchKey" if call == Call::Abort => Meaning::UploadLost,
         // It was there when it was looked at; the next look will tell.
         "NoSuchKey" => Meaning::Unavailable,
         code => Meaning::Setup(setup_reason(code, answer.message)?),
@@ -270,9 +277,9 @@ fn is_passing(code: &str) -> bool {
 fn setup_reason(code: &str, message: &str) -> Option<&'static str> {
     let reason = match code {
         "AccessDenied" if message.contains("kms:") => "kms",
-        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "NotSignedUp" | "Forbidden"
-        | "InvalidObjectState" => "access_denied",
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "Forbidden" | "InvalidObjectState" => "access_denied",
         "InvalidAccessKeyId"
+        | "NotSignedUp"
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
         | "ExpiredTokenException"

@@ -24,7 +24,8 @@ impl S3Store {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let failure = errors::failure(call, error, &self.connector.known());
-        if matches!(failure.error, StoreError::Setup { reason: "credentials", .. }) {
+        // Keys that are right may be another user's.
+        if matches!(failure.error, StoreError::Setup { reason: "credentials" | "access_denied" | "kms", .. }) {
             self.connector.distrust();
         }
         failure

@@ -42,7 +42,9 @@ impl From<&BucketSettings> for Fixed {
             Sse::Aes256 => (Some(ServerSideEncryption::Aes256), None),
             Sse::Kms(key) => (Some(ServerSideEncryption::AwsKms), key.clone()),
         };
+        // Not every store takes a `+` for a blank; one that is meant is escaped.
         let tags = form_urlencoded::Serializer::new(String::new()).extend_pairs(&settings.tags).finish();
+        let tags = tags.replace('+', "%20");
         Self {
             bucket: settings.name.clone(),
             owner: settings.expected_owner.clone(),

@@ -47,8 +47,14 @@ impl S3Store {
     pub async fn introduce(&self) -> Introduction {
         let overheard = Overheard::default();
         let request = self.fixed.head_bucket(&self.client().await).customize().interceptor(overheard.clone());
-        let answer = request.send().await.map(drop).map_err(|error| self.error(Call::Bucket, &error));
+        let mut answer = request.send().await.map(drop).map_err(|error| self.error(Call::Bucket, &error));
         let heard = overheard.take();
+        // HEAD carries no reason, where a list is told one.
+        if matches!(answer, Err(StoreError::Setup { .. }))
+            && let Err(told @ StoreError::Setup { reason: "credentials", .. }) = self.lists_uploads().await
+        {
+            answer = Err(told);
+        }
         Introduction { answer, region: heard.region, their_time: heard.date }
     }
 
@@ -112,7 +118,8 @@ impl S3Store {
         let status = error.raw_response().map(|response| response.status().as_u16());
         match status {
             Some(_) if code == code_for_none => Look::Seen(None),
-            Some(403 | 405 | 501) => Look::Hidden(self.error(call, &error)),
+            // A store that does not know the question may answer another one, with a list of objects.
+            Some(200..=299 | 403 | 405 | 501) => Look::Hidden(self.error(call, &error)),
             _ if code == "NotImplemented" => Look::Hidden(self.error(call, &error)),
             _ => Look::Failed(self.error(call, &error)),
         }

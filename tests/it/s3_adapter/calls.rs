@@ -129,7 +129,7 @@ async fn storage_class_encryption_and_tags_stand_on_puts_and_uploads() {
         assert_eq!(object.storage_class.as_deref(), Some("STANDARD_IA"));
         assert_eq!(object.encryption.as_deref(), Some("aws:kms"));
         assert_eq!(object.kms_key.as_deref(), Some("alias/recordings"));
-        assert_eq!(object.tags.as_deref(), Some("team=calls+%26+more"));
+        assert_eq!(object.tags.as_deref(), Some("team=calls%20%26%20more"));
         assert!(object.checksums.contains_key(&Algorithm::Crc64Nvme));
         s3.forget(KEY);
     }

@@ -172,4 +172,26 @@ async fn with_the_environment_of_its_parent() {
     assert_eq!(kind(store.head(&key()).await), "credentials", "HEAD carries no code, what is asked after it does");
     write("AKIDROTATED", "second");
     assert!(store.head(&key()).await.unwrap().is_some());
+    // Keys that are right, of a user who may not: then somebody writes another's.
+    for code in ["AccessDenied", "NotSignedUp"] {
+        s3.fail_next(Op::PutObject, Times::Next(1), Fault::Status(403, code));
+        assert!(put(&store, &noise(8)).await.is_err());
+        let (access_key, secret_key) = (format!("AKID{code}"), format!("the one after {code}"));
+        s3.rotate_credentials(&access_key, &secret_key);
+        write(&access_key, &secret_key);
+        assert!(store.head(&key()).await.unwrap().is_some(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_told_with_what_is_wrong_with_it() {
+    let (s3, store) = fixture().await;
+    s3.fail_next(Op::CreateUpload, Times::Next(1), Fault::Misunderstood);
+    let error = store.create_upload(&key(), &label()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let said = error.to_string();
+    assert!(
+        said.contains("CreateMultipartUpload succeeded") && said.contains("InitiateMultipartUploadResult"),
+        "{said}"
+    );
 }

@@ -46,6 +46,8 @@ fn every_code_that_s3_documents_has_its_meaning() {
         (Call::Complete, 200, "SlowDown", "unavailable"),
         (Call::Put, 400, "RequestTimeout", "unavailable"),
         (Call::Read, 404, "NoSuchKey", "unavailable"),
+        (Call::Abort, 404, "NoSuchKey", "upload lost"),
+        (Call::Put, 403, "NotSignedUp", "credentials"),
         (Call::Put, 400, "InvalidStorageClass", "invalid"),
         (Call::Put, 400, "EntityTooLarge", "invalid"),
         (Call::Put, 501, "NotImplemented", "invalid"),
