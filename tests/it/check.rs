@@ -277,7 +277,9 @@ async fn credentials_that_are_not_there_or_not_known_are_told_with_where_they_ma
     );
     let (code, found) = with(&[("AWS_ACCESS_KEY_ID", Some("AKIAUNKNOWN"))]);
     assert_eq!(code, 3, "{found:?}");
-    assert!(faults(&found).iter().any(|fault| fault.contains("check the AWS credentials")), "{found:?}");
+    let told = faults(&found);
+    assert!(told.iter().any(|fault| fault.contains("check the AWS credentials")), "{found:?}");
+    assert!(!told.iter().any(|fault| fault.contains("s3:ListBucket")), "permissions are not to blame: {found:?}");
     let (code, found) = with(&[]);
     assert_eq!((code, faults(&found).len()), (0, 0), "{found:?}");
 }
@@ -325,17 +327,31 @@ async fn a_look_that_is_forbidden_or_unknown_to_the_store_is_a_note() {
     assert_eq!(code, 0, "{found:?}");
     assert_eq!(found.iter().filter(|finding| finding.contains("could not be looked at")).count(), 3, "{found:?}");
     world.s3.heal();
-    for op in [Op::Encryption, Op::PublicAccess, Op::Lifecycle] {
-        world.s3.fail_next(op, Times::Forever, Fault::Status(501, "NotImplemented"));
+    // Some stores refuse the question, and some answer another one.
+    for unknown in [Fault::Status(501, "NotImplemented"), Fault::Misunderstood] {
+        for op in [Op::Encryption, Op::PublicAccess, Op::Lifecycle] {
+            world.s3.fail_next(op, Times::Forever, unknown.clone());
+        }
+        clean(&world, &[]);
+        world.s3.heal();
     }
-    clean(&world, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_put_under_the_checks_key_is_left_and_named() {
+    let world = world().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::IgnoreIfNoneMatch);
+    world.s3.pre_put("kore-archiver-check.txt", "somebody else's", &[]).await;
+    one_fault(&world, &["--write"], &["write", "something else stands under kore-archiver-check.txt", "move it away"]);
+    assert_eq!(world.s3.body("kore-archiver-check.txt").unwrap(), "somebody else's");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_without_its_protections_is_a_fault_each_with_the_command_that_sets_it() {
     let mut world = world().await;
     world.s3.protect(|protections| protections.encryption = None);
-    one_fault(&world, &[], &["encryption", "not encrypted by default", "put-bucket-encryption"]);
+    let command = format!("put-bucket-encryption --bucket {} --endpoint-url http://127.0.0.1:", world.s3.bucket());
+    one_fault(&world, &[], &["encryption", "not encrypted by default", &command]);
     world.set("bucket.sse", "\"AES256\"");
     clean(&world, &[]);
     world.s3.protect(|protections| protections.encryption = Some("aws:kms"));

@@ -98,6 +98,9 @@ async fn may_write(report: &mut Report, settings: &Settings, store: Arc<S3Store>
 fn of_writing(report: &mut Report, what: &str, error: &CopyError) {
     match error {
         CopyError::Store(error) => report.store_fault(what, error),
+        CopyError::Taken(key) => {
+            report.fault(what, &format!("something else stands under {key}"), "move it away, or do without --write");
+        }
         other => {
             let advice = "this store does not keep what it is given: use another, or ask its maker";
             report.fault(what, &other.to_string(), advice);
@@ -106,7 +109,8 @@ fn of_writing(report: &mut Report, what: &str, error: &CopyError) {
 }
 
 async fn is_safe(report: &mut Report, settings: &BucketSettings, store: &S3Store) {
-    let name = &settings.name;
+    let endpoint = settings.endpoint_url.as_ref().map(|url| format!(" --endpoint-url {url}")).unwrap_or_default();
+    let name = format!("{}{endpoint}", settings.name);
     let advice = format!(
         "aws s3api put-bucket-encryption --bucket {name} --server-side-encryption-configuration \
         '{{\"Rules\":[{{\"ApplyServerSideEncryptionByDefault\":{{\"SSEAlgorithm\":\"AES256\"}}}}]}}'"
