@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use rand::seq::SliceRandom as _;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Timestamp;
 use crate::journey::Journeys;
 use crate::pause::{Gate, What};
-use crate::queue::{Applied, Claimed, Claims, Due, Hands, QueueError, Write};
+use crate::queue::{Applied, Claimed, Claims, Due, Hands, QueueError, Turn, Write};
 pub use vitals::Vitals;
 
 /// How often the daemon looks whether somebody inserted a row,
@@ -129,8 +130,8 @@ impl Worker {
         let has_changed = self.claims.has_changed(now).await?;
         self.vitals.count(has_changed);
         self.heed_clock();
+        self.hands.forgive(self.looked_at);
         if is_new || has_changed || self.due.is_now(now) {
-            self.hands.forgive(self.journeys.clock.elapsed());
             self.claim(now).await?;
         }
         self.end_idle_pauses();
@@ -150,7 +151,8 @@ impl Worker {
     async fn claim(&mut self, now: Timestamp) -> Result<(), QueueError> {
         let all = Arc::clone(&self.journeys.bots);
         let bots: Vec<&str> = all.keys().map(String::as_str).collect();
-        self.due = self.claims.next_due(&bots, now).await?;
+        let turn = Turn::drawn((self.journeys.draw)());
+        self.due = self.claims.next_due(&bots, now, turn).await?;
         let mut found = Vec::new();
         for bot in self.bots_due(now) {
             let room = self.room().min(self.room_of(&bot));
@@ -159,8 +161,8 @@ impl Worker {
                 found.extend(rows.into_iter().map(|claimed| (claimed, bot.clone())));
             }
         }
-        // Among all bots: those of one account share its line, and no bot's name goes before another's.
-        found.sort_by_key(|(claimed, _)| claimed.rank());
+        // Among all bots: those of one account share its line, and all of them the room.
+        found.sort_by_key(|(claimed, _)| claimed.rank(turn));
         for (claimed, bot) in found {
             if self.room() > 0 && self.room_of(&bot) > 0 {
                 self.start(claimed);
@@ -175,8 +177,11 @@ impl Worker {
         Ok(())
     }
 
+    /// In any order: no bot's name goes before another's.
     fn bots_due(&self, now: Timestamp) -> Vec<String> {
-        self.due.bots.iter().filter(|(_, at)| *at <= now).map(|(bot, _)| bot.clone()).collect()
+        let mut bots: Vec<_> = self.due.bots.iter().filter(|(_, at)| *at <= now).map(|(bot, _)| bot.clone()).collect();
+        bots.shuffle(&mut rand::rng());
+        bots
     }
 
     /// How many more rows may be worked on.

@@ -18,7 +18,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::file::{Identity, connect, log_written};
 use super::hands::Hands;
-use super::index::{BENT, End, FARTHEST, HIGHEST_PRIORITY, Level, due_places, gaps, next_due, of_level, places};
+use super::index::{BENT, FARTHEST, HIGHEST_PRIORITY, Level, Turn, due_places, gaps, next_due, of_level, places};
 use super::rows::{COLUMNS, Claimed, claimed};
 use super::{QueueError, check_identity};
 use crate::clock::Timestamp;
@@ -42,8 +42,6 @@ pub struct Claims {
     skipped: u32,
     /// Looks that the disk failed, in a row.
     failed: u32,
-    /// Whose turn it is when more is due than is taken.
-    turn: End,
 }
 
 /// What waits to be looked at.
@@ -55,6 +53,8 @@ pub struct Due {
     pub strangers: bool,
     /// Each bot's priorities, highest first: at most 2,001 whole ones, because the schema clamps them.
     pub(super) levels: Vec<(String, Level)>,
+    /// One turn for all bots of a look: their rows are ranked against each other.
+    pub(super) turn: Turn,
 }
 
 impl Due {
@@ -82,7 +82,6 @@ impl Claims {
             log_written: None,
             skipped: 0,
             failed: 0,
-            turn: End::Latest,
         })
     }
 
@@ -118,10 +117,8 @@ impl Claims {
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
-    pub async fn next_due(&mut self, bots: &[&str], now: Timestamp) -> Result<Due, QueueError> {
-        // One turn for all bots of a round: their rows are ranked against each other.
-        self.turn = if self.turn == End::Longest { End::Latest } else { End::Longest };
-        let due = next_due(&mut self.connection, bots, now).await;
+    pub async fn next_due(&mut self, bots: &[&str], now: Timestamp, turn: Turn) -> Result<Due, QueueError> {
+        let due = next_due(&mut self.connection, bots, now, turn).await;
         self.usable(due).await
     }
 
@@ -140,7 +137,7 @@ impl Claims {
         hands: &Hands,
     ) -> Result<Vec<Claimed>, QueueError> {
         let basket = Basket { rows: Vec::new(), limit, now, hands };
-        let rows = due_rows(&mut self.connection, due, bot, basket, self.turn).await;
+        let rows = due_rows(&mut self.connection, due, bot, basket).await;
         self.usable(rows).await
     }
 
@@ -247,10 +244,10 @@ async fn due_rows(
     due: &Due,
     bot: &str,
     mut basket: Basket<'_>,
-    turn: End,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let now = basket.now.to_string();
     let far = basket.now.after(FARTHEST).to_string();
+    let whose = due.turn;
     for (_, level) in due.levels.iter().filter(|(of, _)| of == bot) {
         let Some(priority) = level.priority else {
             let bent = places(connection, BENT, bot, HIGHEST_PRIORITY, &now, basket.window()).await?;
@@ -258,7 +255,7 @@ async fn due_rows(
             continue;
         };
         if level.is_due && !basket.is_full() {
-            let due = due_places(connection, bot, priority, &now, basket.window(), turn).await?;
+            let due = due_places(connection, bot, priority, &now, basket.window(), whose).await?;
             basket.fill(connection, due).await?;
         }
         if level.is_absurd && !basket.is_full() {

@@ -12,11 +12,23 @@ use sqlx::{FromRow, SqliteConnection};
 use super::claim::Due;
 use crate::clock::Timestamp;
 
-/// An end of the line of what is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+/// Whose turn it is when more is due than is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// What has been due for the longest time.
+    #[default]
     Longest,
+    /// What became due last, and every bot alike.
     Latest,
+}
+
+impl Turn {
+    /// Drawn by lot, from a number of 0 up to 1: whatever takes its turns in step with others, as two accounts of one pace
+    /// do, meets both.
+    #[must_use]
+    pub fn drawn(draw: f64) -> Self {
+        if draw < 0.5 { Self::Longest } else { Self::Latest }
+    }
 }
 
 /// Rows due later than that were never told so by the daemon ([`crate::decide`] waits less): absurd, or of a clock
@@ -31,8 +43,9 @@ pub(super) async fn next_due(
     connection: &mut SqliteConnection,
     bots: &[&str],
     now: Timestamp,
+    turn: Turn,
 ) -> Result<Due, sqlx::Error> {
-    let mut due = Due::default();
+    let mut due = Due { turn, ..Due::default() };
     for Ends { bot, priority, is_due, is_absurd, first } in ends(connection, bots, now).await? {
         let Some(bot) = bot else {
             due.strangers = true;
@@ -234,7 +247,7 @@ pub(super) async fn due_places(
     priority: f64,
     now: &str,
     limit: i64,
-    turn: End,
+    turn: Turn,
 ) -> Result<Vec<i64>, sqlx::Error> {
     let which = of_level("next_poll_at <= ?3");
     let longest = places(connection, &which, bot, priority, now, limit).await?;
@@ -243,7 +256,7 @@ pub(super) async fn due_places(
         return Ok(longest);
     }
     let latest = latest_places(connection, &which, bot, priority, now, limit).await?;
-    let (first, second) = if turn == End::Longest { (longest, latest) } else { (latest, longest) };
+    let (first, second) = if turn == Turn::Longest { (longest, latest) } else { (latest, longest) };
     let mut seen = HashSet::new();
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let turns = std::iter::from_fn(|| {

@@ -32,6 +32,7 @@ use std::sync::Arc;
 pub use claim::{Claims, Due};
 pub use desk::Desk;
 pub use hands::Hands;
+pub use index::Turn;
 pub use lock::RunLock;
 pub use rows::{Claimed, Lease, Row};
 pub use write::{Applied, Write};

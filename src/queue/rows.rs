@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
 
+use super::index::Turn;
 use crate::clock::Timestamp;
 use crate::decide::{History, WaitKind};
 use crate::session::SessionId;
@@ -62,12 +63,13 @@ impl Claimed {
         }
     }
 
-    /// Who comes first among what is due, the least first: by priority, then by age. What is no row is soon done with.
+    /// Who comes first among what is due, the least first: by priority, then by age, if it is the turn of what is due for
+    /// longest. What is no row is soon done with.
     #[must_use]
-    pub fn rank(&self) -> (Reverse<i64>, Timestamp) {
+    pub fn rank(&self, turn: Turn) -> (Reverse<i64>, Option<Timestamp>) {
         match self {
-            Self::Row(row) => (Reverse(row.priority), row.due_at),
-            Self::Invalid { .. } => (Reverse(i64::MAX), Timestamp::from_millis(0)),
+            Self::Row(row) => (Reverse(row.priority), (turn == Turn::Longest).then_some(row.due_at)),
+            Self::Invalid { .. } => (Reverse(i64::MAX), None),
         }
     }
 }

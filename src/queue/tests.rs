@@ -71,7 +71,7 @@ impl Scene {
 
     async fn claim(&mut self, column: &str) {
         let (bots, now) = (["default"], SystemClock::new().now().after(std::time::Duration::from_secs(1)));
-        let due = self.queue.claims.next_due(&bots, now).await.unwrap();
+        let due = self.queue.claims.next_due(&bots, now, Turn::Longest).await.unwrap();
         let hands = Hands::default();
         let mut rows = self.queue.claims.claim(&due, bots[0], 10, now, &hands).await.unwrap();
         rows.extend(self.queue.claims.claim_strangers(&bots, 10, now, &hands).await.unwrap());
@@ -135,12 +135,12 @@ async fn a_time_that_no_calendar_has_is_due_when_its_text_is_and_until_then_nobo
     sqlx::raw_sql(sql).execute(&mut scene.stranger).await.unwrap();
     let (bots, claims) = (["default"], &mut scene.queue.claims);
     let now = Timestamp::parse("2026-11-30T08:00:00.000Z").unwrap();
-    let due = claims.next_due(&bots, now).await.unwrap();
+    let due = claims.next_due(&bots, now, Turn::Longest).await.unwrap();
     assert!(!due.is_now(now) && due.is_now(now.after(std::time::Duration::from_mins(1))), "{due:?}");
     assert!(claims.claim(&due, bots[0], 1, now, &Hands::default()).await.unwrap().is_empty());
 
     let now = Timestamp::parse("2026-12-01T00:00:00.000Z").unwrap();
-    let due = claims.next_due(&bots, now).await.unwrap();
+    let due = claims.next_due(&bots, now, Turn::Longest).await.unwrap();
     assert!(due.is_now(now));
     assert_eq!(claims.claim(&due, bots[0], 1, now, &Hands::default()).await.unwrap().len(), 1);
 }
@@ -167,7 +167,7 @@ async fn a_page_that_is_not_given_is_read_again_and_only_for_long_a_reason_to_en
     let mut claims = Claims::connect(&path, Identity::of(&path).unwrap()).await.unwrap();
     let mut looks = 0;
     let error = loop {
-        match claims.next_due(&bots, now).await.unwrap_err() {
+        match claims.next_due(&bots, now, Turn::Longest).await.unwrap_err() {
             QueueError::Io(_) => looks += 1,
             error => break error,
         }

@@ -38,6 +38,34 @@ async fn two_bots_of_one_account_keep_its_budget_through_an_outage_and_a_restart
     assert_eq!(world.rows(bots).await.len(), 2);
 }
 
+/// A day's worth of one bot's old sessions, and another bot of the account whose calls end now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_one_bot_keeps_no_other_bot_of_its_account_waiting_until_it_is_through() {
+    let mut world = World::new().await;
+    world.add_bot("sibling", "default", None);
+    for bot in ["default", "sibling"] {
+        world.set(&format!("bots.{bot}.requests_per_minute"), "1200");
+    }
+    world.set("poll.media_in_progress", "{ initial = \"1h\", factor = 1.0, max = \"1h\" }");
+    world.kore.unknown_sessions_get("media_in_progress".into());
+    world.create_queue();
+    let old = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+        INSERT INTO sessions (session_id, next_poll_at) SELECT 'old-' || i, '2026-01-01T00:00:00.000Z' FROM n";
+    world.execute(old).await.unwrap();
+    let _daemon = world.daemon().await;
+    eventually("the backlog is begun", async || world.kore.polls().len() >= 10).await;
+    let before = world.kore.polls().len();
+    for number in 1..=3 {
+        world.insert_for("sibling", &id(number)).await;
+    }
+    eventually("the other bot's are asked", async || {
+        (1..=3).all(|number| !world.kore.polls_of(&id(number)).is_empty())
+    })
+    .await;
+    let after = world.kore.polls().len() - before;
+    assert!(after < 300, "{after} requests went by, of a backlog of 1,000");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_due_is_asked_by_priority_then_by_age_and_who_comes_later_need_not_wait_for_all() {
     let mut world = World::new().await;

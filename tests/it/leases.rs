@@ -7,7 +7,7 @@ use std::time::Duration;
 use kore_archiver::clock::{Clock, SystemClock};
 use kore_archiver::queue::write::Note;
 use kore_archiver::queue::writer::Health;
-use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Row, Write};
+use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Row, Turn, Write};
 use kore_archiver::session::Reason;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
@@ -28,7 +28,7 @@ async fn text(path: &Path, sql: &str) -> String {
 
 async fn claim(queue: &mut Queue, hands: &Hands) -> Vec<Claimed> {
     let now = SystemClock::new().now();
-    let due = queue.claims.next_due(&["default"], now).await.unwrap();
+    let due = queue.claims.next_due(&["default"], now, Turn::Longest).await.unwrap();
     queue.claims.claim(&due, "default", 10, now, hands).await.unwrap()
 }
 

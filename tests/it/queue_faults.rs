@@ -9,8 +9,8 @@ use serde_json::Value;
 use sqlx::Connection as _;
 
 use crate::support::kore::{Answer, Outage, Timeline};
-use crate::support::rows::{eventually, ready, recording};
-use crate::support::world::{World, id};
+use crate::support::rows::{eventually, ready, recording, rest};
+use crate::support::world::{Daemon, World, id};
 
 /// The daemon's exit code and complaint.
 fn refusal(world: &World) -> (Option<i32>, String) {
@@ -213,4 +213,30 @@ async fn after_a_kill_every_pending_row_goes_on_at_once_and_old_pauses_are_not_s
         assert_eq!(world.end_of(&id(number)).await, "done/archived");
     }
     assert!(world.row("SELECT * FROM pauses").await.is_none());
+}
+
+/// Times that the daemon's main thread went to sleep.
+fn naps(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{0}/task/{0}/status", daemon.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("Linux says so");
+    line.trim().parse().expect("it is a number")
+}
+
+/// A row whose result was not taken is left alone for two seconds; after them nothing is due, and nobody commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_deleted_while_it_was_in_hand_leaves_a_daemon_that_sleeps() {
+    let mut world = World::new().await;
+    world.set("poll.timeout", "\"1s\"");
+    world.create_queue();
+    world.kore.api_outage(Outage::BlackHole);
+    world.insert(&[&id(1)]).await;
+    let daemon = world.daemon().await;
+    eventually("it is asked for", async || !world.kore.polls().is_empty()).await;
+    world.execute("DELETE FROM sessions").await.unwrap();
+    world.until_logged("the row was changed meanwhile").await;
+    rest(2500).await;
+    let before = naps(&daemon);
+    rest(2000).await;
+    let naps = naps(&daemon) - before;
+    assert!(naps < 200, "it woke {naps} times in two seconds");
 }

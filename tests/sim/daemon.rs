@@ -15,7 +15,7 @@ use kore_archiver::journey::{Bot, Journeys, Learned, Line};
 use kore_archiver::key::KeyTemplate;
 use kore_archiver::metrics::Metrics;
 use kore_archiver::pause::Pauses;
-use kore_archiver::queue::{Claims, Desk, Due, Queue, RunLock, Writer};
+use kore_archiver::queue::{Claims, Desk, Due, Queue, RunLock, Turn, Writer};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -38,26 +38,17 @@ pub(crate) struct Opened {
     pub(crate) writer: Writer,
     pub(crate) desk: Arc<Desk>,
     _lock: RunLock,
-    looks: u64,
 }
 
 impl Opened {
     pub(crate) async fn open(path: &Path, stage: &Stage) -> Self {
         let queue = Queue::open(path, Arc::new(stage.clone())).await.expect("the queue can be opened again");
         let Queue { claims, writer, desk, lock } = queue;
-        Self { claims, writer, desk, _lock: lock, looks: 0 }
+        Self { claims, writer, desk, _lock: lock }
     }
 
     pub(crate) async fn next_due(&mut self, now: Timestamp) -> Due {
-        self.looks += 1;
-        self.claims.next_due(&BOTS, now).await.expect("the queue can be read")
-    }
-
-    /// Whose turn it is where more is due than is taken changes with every look: each run begins with the same.
-    pub(crate) async fn even_out(&mut self, now: Timestamp) {
-        if self.looks % 2 == 1 {
-            self.next_due(now).await;
-        }
+        self.claims.next_due(&BOTS, now, Turn::drawn(rng::draw())).await.expect("the queue can be read")
     }
 }
 

@@ -113,11 +113,7 @@ fn play_on(bench: &mut Bench, plan: &Plan, traced: bool) -> Outcome {
 
 impl Run<'_> {
     fn all(&mut self) {
-        self.wait_for(async |run| {
-            run.bench.hand.wipe().await;
-            let opened = run.bench.opened.as_mut().expect("it is opened again whenever it is taken");
-            opened.even_out(run.world.stage.now()).await;
-        });
+        self.wait_for(async |run| run.bench.hand.wipe().await);
         for op in &self.plan.ops {
             self.world.stage.note(&format!("{op:?}"));
             match *op {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kore_archiver::clock::{Clock, SystemClock};
-use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Write};
+use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Turn, Write};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
@@ -49,7 +49,7 @@ async fn cost(rows: u64) -> Cost {
     let (mut claim, mut verdict) = (Vec::new(), Vec::new());
     for _ in 0..BATCHES {
         let (began, now) = (Instant::now(), clock.now());
-        let due = claims.next_due(&["default"], now).await.expect("it can be read");
+        let due = claims.next_due(&["default"], now, Turn::drawn(rand::random())).await.expect("it can be read");
         let rows = claims.claim(&due, "default", BATCH, now, &Hands::default()).await.expect("it can be read");
         claim.push(began.elapsed());
         assert_eq!(rows.len(), BATCH, "a whole batch, whatever the size of the queue");
