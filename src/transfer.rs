@@ -31,6 +31,8 @@ use crate::source::{Download, FetchError};
 
 /// What a part that flows holds at most: two connections' buffers, and what is between them.
 const WINDOW: u64 = 512 * 1024;
+/// So much of a file tells what it is.
+const HEAD: u64 = 4 * 1024;
 
 /// One part of a body, with the room that it takes.
 #[derive(Debug)]
@@ -122,7 +124,8 @@ impl Intake {
     pub async fn next_part(&mut self) -> Result<Coming, FetchError> {
         let Some(room) = self.room().await else {
             let window = self.memory.take(WINDOW.min(self.expected())).await;
-            return Ok(self.flows(Gathering::default(), window));
+            let head = self.head().await?;
+            return Ok(self.flows(head, window));
         };
         let (mut gathering, may_flow, memory) = (Gathering::default(), self.may_flow, self.memory.clone());
         let give_way = memory.wanted();
@@ -191,6 +194,18 @@ impl Intake {
         self.memory.take_soon(expected).await
     }
 
+    /// The first bytes of a body, for the upload is begun under the name of what they are; nothing where they have passed.
+    async fn head(&mut self) -> Result<Gathering, FetchError> {
+        let mut head = Gathering::default();
+        while self.tally.bytes() == 0
+            && head.len() < HEAD.min(self.expected())
+            && let Some(piece) = self.next(self.expected() - head.len()).await?
+        {
+            head.push(piece);
+        }
+        Ok(head)
+    }
+
     fn flows(&mut self, gathering: Gathering, room: Room) -> Coming {
         self.begun = Some((gathering, room));
         self.has_flowed = true;
@@ -208,6 +223,9 @@ impl Intake {
     /// # Errors
     /// What went wrong with the source.
     pub async fn drain(&mut self) -> Result<(), FetchError> {
+        if let Some((gathering, _room)) = self.begun.take() {
+            gathering.finish().iter().for_each(|piece| self.look_at(piece));
+        }
         while let Some(piece) = self.next(u64::MAX).await? {
             self.look_at(&piece);
         }
@@ -217,13 +235,23 @@ impl Intake {
     /// Whether what has come so far makes the file suspect, whatever follows.
     #[must_use]
     pub fn is_suspect_so_far(&self) -> bool {
-        self.inspector.doubt_so_far().is_some()
+        self.ask(|inspector| inspector.doubt_so_far().is_some())
     }
 
     /// The content type, as far as what has come tells.
     #[must_use]
     pub fn content_type_so_far(&self) -> &'static str {
-        self.inspector.content_type_so_far()
+        self.ask(Inspector::content_type_so_far)
+    }
+
+    /// Asks the inspector, or, where what is in hand of the first part has not passed it yet, one of its kind.
+    fn ask<T>(&self, question: impl FnOnce(&Inspector) -> T) -> T {
+        let Some((gathering, _)) = self.begun.as_ref().filter(|_| self.tally.bytes() == 0) else {
+            return question(&self.inspector);
+        };
+        let mut ahead = Inspector::new(self.download.length);
+        gathering.pieces().for_each(|piece| ahead.feed(piece));
+        question(&ahead)
     }
 
     /// What was read, and what it is.

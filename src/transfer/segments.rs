@@ -103,6 +103,11 @@ impl Gathering {
         }
     }
 
+    /// What it has so far, in order.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.segments.iter().map(AsRef::as_ref).chain(std::iter::once(&self.block[..]))
+    }
+
     pub(super) fn finish(mut self) -> Segments {
         self.settle();
         self.segments

@@ -178,6 +178,59 @@ async fn a_part_that_fills_slowly_gives_way_to_one_that_waits() {
     assert_eq!((piece.unwrap().len(), free), (10, 4 * 1024), "what it held is sent, and all but its window free");
 }
 
+/// The start of a WAV file that is as long as it says.
+fn wav(bytes: u32) -> Bytes {
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((bytes - 8).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data");
+    wav.extend((bytes - 44).to_le_bytes());
+    wav.resize(bytes as usize, 1);
+    wav.into()
+}
+
+/// Its upload is begun before any of it has passed.
+#[tokio::test]
+async fn what_a_file_is_shows_before_its_first_part_flows() {
+    let memory = memory(LARGE + WINDOW);
+    let _held = memory.take(LARGE).await;
+    let wav = wav(1024 * 1024);
+    let pieces: Vec<_> = wav.chunks(100).map(|piece| wav.slice_ref(piece)).collect();
+    for (whole, pieces, told) in [
+        (wav.clone(), pieces, ("audio/wav", false)),
+        (noise(1024 * 1024), vec![noise(1024 * 1024)], ("application/octet-stream", true)),
+    ] {
+        let mut intake = large(download(pieces, Some(whole.len() as u64), true), &memory);
+        let Ok(Coming::Flows(bytes)) = intake.next_part().await else { panic!("there is no room") };
+        assert_eq!((intake.content_type_so_far(), intake.is_suspect_so_far()), told);
+        assert_eq!(bytes, whole.len() as u64);
+        assert!(poured(&mut intake, bytes).await.0 == whole);
+        assert_eq!(intake.finish().inspection.content_type, told.0);
+    }
+}
+
+/// It is already in the bucket: what was in hand when it gave way belongs to what is compared.
+#[tokio::test]
+async fn a_body_that_gave_way_and_is_not_to_be_sent_is_read_from_its_start() {
+    let memory = memory(LARGE);
+    let whole = wav(8 * 512 * 1024);
+    let (first, rest) = (whole.slice(..2_000_000), whole.slice(2_000_000..));
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let body = stream::iter([Ok(first)]).chain(stream::once(async move {
+        told.await.unwrap();
+        Ok(rest)
+    }));
+    let mut slow = large(Download { length: Some(LARGE), body: body.boxed(), end_is_marked: true }, &memory);
+    let mut fast = large(download(vec![noise(4 * 1024 * 1024)], Some(LARGE), true), &memory);
+    let (one, _) = tokio::join!(slow.next_part(), tokio::time::timeout(PATIENCE * 3, fast.next_part()));
+    assert!(matches!(one, Ok(Coming::Flows(LARGE))), "it gives way to the other");
+    tell.send(()).unwrap();
+    slow.drain().await.unwrap();
+    let arrival = slow.finish();
+    let mut tally = Tally::default();
+    tally.update(&whole);
+    assert_eq!((arrival.receipt, arrival.inspection.doubt), (tally.receipt(), None));
+}
+
 #[tokio::test]
 async fn a_part_of_unknown_length_or_that_must_be_held_waits_for_room() {
     let memory = memory(PART);
