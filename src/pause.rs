@@ -103,7 +103,7 @@ impl Pass {
     /// The attempt worked: if it was the probe, the pause is over. One from before a pause proves nothing about it.
     #[must_use]
     pub fn succeeded(&self) -> Option<Change> {
-        let is_probe = |paused: &Paused| self.ticket.is_some() && paused.probe == self.ticket;
+        let is_probe = |paused: &Paused| paused.is_probed_by(self.ticket);
         self.pauses.remove_if(&self.what, is_probe)
     }
 }
@@ -111,8 +111,7 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if let Some(paused) = self.pauses.lock().get_mut(&self.what)
-            && self.ticket.is_some()
-            && paused.probe == self.ticket
+            && paused.is_probed_by(self.ticket)
         {
             paused.probe = None;
         }
@@ -153,17 +152,21 @@ struct Paused {
     /// On the monotonic clock.
     until: Duration,
     step: u32,
-    /// The ticket of who tries already.
-    probe: Option<u64>,
+    /// The ticket of who tries already, and since when.
+    probe: Option<(u64, Duration)>,
 }
 
 impl Paused {
+    fn is_probed_by(&self, ticket: Option<u64>) -> bool {
+        ticket.is_some() && self.probe.map(|(ticket, _)| ticket) == ticket
+    }
+
     fn gate(&self, now: Duration) -> Gate {
         match (self.until.checked_sub(now), self.probe) {
             (Some(left), _) if !left.is_zero() => Gate::Closed(left),
-            // What comes of it is known soon.
-            (_, Some(_)) => Gate::Closed(PROBE_PATIENCE),
-            (_, None) => Gate::Probe,
+            // What comes of it is mostly known soon.
+            (_, Some((_, since))) if now.saturating_sub(since) < LONGEST_PROBE => Gate::Closed(PROBE_PATIENCE),
+            (_, _) => Gate::Probe,
         }
     }
 }
@@ -197,7 +200,7 @@ impl Pauses {
             Gate::Probe => Some(self.inner.tickets.fetch_add(1, Ordering::Relaxed)),
         };
         if let Some(paused) = paused {
-            paused.probe = ticket;
+            paused.probe = ticket.map(|ticket| (ticket, now));
         }
         Ok(Pass { pauses: self.clone(), what: what.clone(), ticket })
     }
@@ -260,6 +263,8 @@ impl Pauses {
 
 /// How long others wait while one probes.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+/// A probe that takes longer, a large file from a slow host, is no answer: another may try beside it.
+const LONGEST_PROBE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests;

@@ -118,6 +118,23 @@ fn a_probe_that_comes_to_nothing_gives_its_place_back() {
     assert_eq!(pauses.gate(&what), Gate::Closed(PROBE_PATIENCE));
 }
 
+/// A large file from a slow host takes hours.
+#[test]
+fn a_probe_that_takes_long_keeps_the_others_waiting_for_a_minute_and_no_longer() {
+    let (clock, pauses, what) = scene();
+    paused(pauses.pause(&what, "unavailable", "wait", Some(seconds(1))));
+    clock.pass(seconds(1));
+    let slow = pauses.enter(&what).unwrap();
+    clock.pass(seconds(59));
+    assert_eq!(pauses.gate(&what), Gate::Closed(PROBE_PATIENCE));
+    clock.pass(seconds(1));
+    let other = pauses.enter(&what).unwrap();
+    assert_eq!(pauses.gate(&what), Gate::Closed(PROBE_PATIENCE), "now that one probes");
+    drop(slow);
+    assert_eq!(pauses.gate(&what), Gate::Closed(PROBE_PATIENCE), "whose place the first does not give back");
+    assert_eq!(other.succeeded(), Some(Change::Resumed("bot:default".into(), "unavailable")));
+}
+
 #[test]
 fn another_reason_is_told_with_the_one_that_it_replaces() {
     let (clock, pauses, what) = scene();
