@@ -150,7 +150,7 @@ impl Journeys {
             Asked::Released => return Renewed::Stopped,
         };
         last.status = answer.status.clone();
-        if answer.status.kind() != StatusKind::Success {
+        if answer.status.kind() != StatusKind::Success || answer.recordings.is_empty() {
             let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
             return Renewed::Instead(Sight { seen, trouble: None });
         }
@@ -186,7 +186,7 @@ impl Journeys {
             && let Some(known) = &plan.known
             && let Some(verified) = self.archive.still_there(&known.key, &known.receipt).await?
         {
-            self.tell(self.pauses.resume(&What::Bucket));
+            // To read is not to write: this ends no pause.
             return Ok(self.recording(row, plan, known.key.clone(), verified, known.facts.clone()));
         }
         let _permit = match permit {

@@ -5,6 +5,7 @@
 //! Unix second of expiry, `n`, a nonce, `s`, the signature) differs at each call and is sent byte for byte.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use url::Url;
@@ -30,6 +31,9 @@ const EARLIEST_EXPIRY: i64 = 1_000_000_000;
 
 /// 64 bits in base64 have 11 characters; what is shorter signs nothing.
 const SHORTEST_SIGNATURE: usize = 10;
+
+/// A name with more question marks than that is taken for its own beginning.
+const MOST_MARKS: usize = 16;
 
 impl SignedUrl {
     /// Reads an absolute http or https URL.
@@ -112,8 +116,14 @@ impl SignedUrl {
     }
 
     fn without_query(&self, name: &str) -> String {
-        let mut name = name;
-        while let Some(at) = name.rmatch_indices('?').map(|(at, _)| at).find(|at| self.grants_access(&name[at + 1..])) {
+        let ours: HashSet<_> = self.url.query_pairs().collect();
+        let is_query = |name: &str, at: usize| self.grants_access(&name[at + 1..], &ours);
+        // Each mark costs a look at all that follows it.
+        let mut name = match name.match_indices('?').nth(MOST_MARKS) {
+            Some(_) => name.split('?').next().unwrap_or_default(),
+            None => name,
+        };
+        while let Some(at) = name.rmatch_indices('?').map(|(at, _)| at).find(|at| is_query(name, *at)) {
             name = &name[..at];
         }
         self.signatures().hide(name)
@@ -133,9 +143,9 @@ impl SignedUrl {
         raw.chain(decoded).collect()
     }
 
-    /// Whether a query is this URL's, or a part of it, or bears a signature.
-    fn grants_access(&self, query: &str) -> bool {
-        let is_ours = |pair: &(_, _)| self.url.query_pairs().any(|ours| ours == *pair);
+    /// Whether a query is this URL's, or a part of it (`ours`), or bears a signature.
+    fn grants_access(&self, query: &str, ours: &HashSet<(Cow<'_, str>, Cow<'_, str>)>) -> bool {
+        let is_ours = |pair: &(_, _)| ours.contains(pair);
         let mut pairs = url::form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty());
         self.url.query().is_some_and(|ours| !ours.is_empty() && ours == query)
             || pairs.any(|pair| is_signature(&pair.0, &pair.1) || is_ours(&pair))

@@ -243,6 +243,20 @@ async fn what_kore_says_when_it_is_asked_for_new_urls_counts_as_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_empty_when_it_is_asked_for_new_urls_is_waited_for() {
+    let world = World::new().await;
+    let late = SourceFile::new("a.wav", recording(1, 1000)).next(1, Quirk::Code(403));
+    let empty = Answer::success([]);
+    let timeline = Timeline::new().polls(1, Answer::success([late.clone()])).polls(1, empty);
+    world.kore.session(&id(1), timeline.finally(Answer::success([late])));
+    world.insert(&[&id(1)]).await;
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"));
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_item_without_a_usable_url_keeps_no_sibling_from_the_bucket_and_its_row_from_done() {
     let world = World::new().await;
     let sound = SourceFile::new("sound.wav", recording(1, 1000));

@@ -45,6 +45,19 @@ fn a_file_that_is_listed_twice_comes_once_and_500_come_in_order() {
     assert_eq!(paths, (0..500).map(|n| format!("/f-{n}.wav")).collect::<Vec<_>>());
 }
 
+/// Queries are looked for in a name, on a thread that others wait for: this would take hours.
+#[test]
+fn a_name_of_nothing_but_question_marks_is_soon_done_with() {
+    let query = "a=b&c=".to_owned() + &"&x=y".repeat(3000);
+    for piece in ["?", "?x=z&", "?c=d&"] {
+        let name = "a.wav".to_owned() + &piece.repeat(1_000_000 / piece.len());
+        let body = format!(
+            r#"{{"status":"success","recording":[{{"fileName":"{name}","fileUrl":"https://a/f.wav?{query}"}}]}}"#
+        );
+        assert_eq!(read(200, &body).unwrap().recordings[0].name, "a.wav");
+    }
+}
+
 /// That the path identifies a file is inferred: where it does not, none is taken for another.
 #[test]
 fn files_that_share_a_path_are_told_apart_by_what_stays_of_their_urls() {
