@@ -1,9 +1,10 @@
 //! Who is let in, and for how long.
 //!
 //! The pages share file descriptors with everything that archives, so clients that come and say nothing, or never hang
-//! up, must not take them all: so many are let in at once, the others wait outside (the operating system's line holds
-//! them), each must have said what it wants within some seconds, and nobody stays for longer than a slow answer takes.
+//! up, must not take them all, nor keep the others out: so many are let in at once, and one more shows out who came
+//! first; each must have said what it wants within some seconds, and nobody stays for longer than a slow answer takes.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
 
@@ -36,16 +37,17 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves until the process ends.
 pub(super) async fn serve(listener: TcpListener, routes: Router, clock: Arc<dyn Clock>) {
-    let seats = Arc::new(Semaphore::new(MOST_CLIENTS));
+    let mut clients: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let seat = Arc::clone(&seats).acquire_owned().await.expect("this semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
+                clients.retain(|client| !client.is_finished());
+                if clients.len() >= MOST_CLIENTS {
+                    clients.drain(..1).for_each(|first| first.abort());
+                }
                 let (routes, clock) = (routes.clone(), Arc::clone(&clock));
-                tokio::spawn(async move {
-                    converse(stream, routes, &*clock).await;
-                    drop(seat);
-                });
+                let client = tokio::spawn(async move { converse(stream, routes, &*clock).await });
+                clients.push_back(client.abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "a client of http.listen could not be let in; trying again");
