@@ -122,9 +122,9 @@ impl Claims {
         self.usable(due).await
     }
 
-    /// Up to `limit` rows of this bot that were due at this look and are not in hand, by priority, then by age. Where more of one priority
-    /// is due than is taken, what became due last has every second turn: a backlog does not hold up fresh sessions,
-    /// whose media is as likely to be ready.
+    /// Up to `limit` rows of this bot that were due at this look and are not in hand, by priority, then by age. Where more
+    /// of one priority is due than is taken, what became due last has half of the turns: a backlog does not hold up fresh
+    /// sessions, whose media is as likely to be ready.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.

@@ -239,8 +239,9 @@ pub(super) fn of_level(which: &str) -> String {
 /// So many due rows of one priority are a backlog: minutes of an account's budget.
 const BACKLOG: i64 = 500;
 
-/// What is due of one priority: by age; or, in a backlog, from both ends by turns, so that a fresh session whose media
-/// is likely to be there does not wait behind thousands of others. Where the one end has too few, the other fills up.
+/// What is due of one priority: by age; or, in a backlog, from both ends, begun at the one whose turn it is, so that a
+/// fresh session whose media is likely to be there does not wait behind thousands of others. Where the one end has too
+/// few, the other fills up.
 pub(super) async fn due_places(
     connection: &mut SqliteConnection,
     bot: &str,
