@@ -10,8 +10,8 @@ use serde_json::json;
 use super::{Exit, Usage, output};
 use crate::clock::Timestamp;
 use crate::config::Settings;
-use crate::queue::Desk;
 use crate::queue::desk::Order;
+use crate::queue::{self, Desk};
 use crate::session::SessionId;
 
 #[derive(Debug, Args)]
@@ -73,8 +73,7 @@ fn order(arguments: &Arguments, settings: &Settings) -> Result<Order, Usage> {
         Some(text) => Some(Timestamp::parse(text).map_err(|error| Usage(format!("--call-ended-at: {error}")))?),
     };
     if let Some(text) = metadata {
-        serde_json::from_str::<serde_json::Map<_, _>>(text)
-            .map_err(|error| Usage(format!("--metadata is not a JSON object: {error}")))?;
+        queue::metadata(text).map_err(|why| Usage(format!("--{why}")))?;
     }
     Ok(Order { bot: bot.clone(), priority: *priority, call_ended_at, metadata: metadata.clone() })
 }
@@ -89,8 +88,10 @@ fn ids(arguments: &Arguments) -> anyhow::Result<Vec<SessionId>> {
             "-" => Box::new(io::stdin().lock()),
             path => Box::new(BufReader::new(File::open(path).with_context(|| format!("cannot read {path}"))?)),
         };
-        for (number, line) in reader.lines().enumerate() {
+        for (number, line) in reader.split(b'\n').enumerate() {
             let line = line.with_context(|| format!("cannot read line {} of {file}", number + 1))?;
+            // What is no text is no id either, and is told as one.
+            let line = String::from_utf8_lossy(&line);
             let line = if number == 0 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
             if !line.trim().is_empty() {
                 ids.push(parse(line.trim(), &format!("in line {} of {file}", number + 1))?);

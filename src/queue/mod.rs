@@ -34,7 +34,7 @@ pub use desk::Desk;
 pub use hands::Hands;
 pub use index::Turn;
 pub use lock::RunLock;
-pub use rows::{Claimed, Lease, Row};
+pub use rows::{Claimed, Lease, Row, metadata};
 pub use write::{Applied, Write};
 pub use writer::Writer;
 

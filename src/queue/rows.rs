@@ -164,7 +164,7 @@ fn read(
         Ok(session_id) => session_id,
         Err(error) => return Ok(Err(format!("session_id: {error}"))),
     };
-    let metadata = match metadata(text(row, "metadata")?) {
+    let metadata = match text(row, "metadata")?.map(|text| metadata(&text)).transpose() {
         Ok(metadata) => metadata,
         Err(why) => return Ok(Err(why)),
     };
@@ -209,11 +209,13 @@ fn history(row: &SqliteRow, session_id: &SessionId, now: Timestamp) -> Result<Hi
 /// Of what is said of a row that is none.
 const LONGEST_REASON: usize = 300;
 
-/// Kept as it is written: numbers, keys and escapes are the caller's.
-fn metadata(text: Option<String>) -> Result<Option<Box<RawValue>>, String> {
-    let Some(text) = text else { return Ok(None) };
-    match serde_json::from_str::<Box<RawValue>>(&text) {
-        Ok(object) if object.get().starts_with('{') => Ok(Some(object)),
+/// A caller's own object, kept as it is written: numbers, keys and escapes are theirs.
+///
+/// # Errors
+/// Why it is none.
+pub fn metadata(text: &str) -> Result<Box<RawValue>, String> {
+    match serde_json::from_str::<Box<RawValue>>(text) {
+        Ok(object) if object.get().starts_with('{') => Ok(object),
         Ok(_) => Err("metadata is not a JSON object: it is another JSON value".to_owned()),
         // The error may quote the text.
         Err(error) => {

@@ -102,12 +102,24 @@ async fn ids_are_enqueued_from_arguments_files_and_pipes_all_or_none() {
         assert_eq!((piped.status.code(), out(&piped), err(&piped)), (Some(0), counts, String::new()), "{said:?}");
     }
 
-    std::fs::write(world.path("ids"), format!("{}\n{}\na/\u{1b}[2Jb\n{}\n", id(7), id(8), id(9))).unwrap();
-    let refused = world.run(&["enqueue", "--file", world.path("ids").to_str().unwrap()]);
-    assert_eq!((refused.status.code(), out(&refused).as_str()), (Some(2), ""));
-    assert!(err(&refused).contains("line 3") && err(&refused).contains("nothing was enqueued"), "{}", err(&refused));
-    assert!(!err(&refused).contains('\u{1b}'));
+    for wrong in [&b"a/\x1b[2Jb"[..], b"\xff\xfe"] {
+        let text = [id(7).as_bytes(), id(8).as_bytes(), wrong, id(9).as_bytes()].join(&b'\n');
+        std::fs::write(world.path("ids"), text).unwrap();
+        let refused = world.run(&["enqueue", "--file", world.path("ids").to_str().unwrap()]);
+        assert_eq!((refused.status.code(), out(&refused).as_str()), (Some(2), ""));
+        assert!(
+            err(&refused).contains("line 3") && err(&refused).contains("nothing was enqueued"),
+            "{}",
+            err(&refused)
+        );
+        assert!(!err(&refused).contains('\u{1b}'));
+    }
     assert_eq!(world.rows("SELECT session_id FROM sessions").await.len(), 5);
+    // What an INSERT may say, and the daemon copies as it is.
+    for odd in ["{\"n\":1e400}", "{\"a\":\"\\ud800\"}"] {
+        let made = world.run(&["enqueue", &id(1), "--metadata", odd]);
+        assert_eq!((made.status.code(), err(&made)), (Some(0), String::new()), "{odd}");
+    }
     for (wrong, word) in [
         (&["enqueue"][..], "no session id"),
         (&["enqueue", "a b"], "on the command line"),
