@@ -13,9 +13,18 @@ impl Mount {
         Self::new(at, &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
     }
 
-    /// An image file as a disk.
+    /// An image file as a disk. One that was cut off stays in the kernel for as long as any other process's namespace has it
+    /// mounted, and would be what is mounted here: that is waited out.
     pub fn image(at: &Path, image: &Path) -> Result<Self, String> {
-        Self::new(at, &["-o", "loop", &image.display().to_string()])
+        for _ in 0..100 {
+            let mount = Self::new(at, &["-o", "loop", &image.display().to_string()])?;
+            if is_alive(at) {
+                return Ok(mount);
+            }
+            drop(mount);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        Err(format!("{} is still mounted elsewhere, as it was before it was cut off", image.display()))
     }
 
     fn new(at: &Path, what: &[&str]) -> Result<Self, String> {
@@ -56,6 +65,12 @@ impl Drop for Mount {
         // Somebody still has it open, as after a failure: it goes when they do.
         let _ = ran(Command::new("umount").arg("-l").arg(&self.0));
     }
+}
+
+/// Whether what is there can be read.
+fn is_alive(at: &Path) -> bool {
+    let opens = |entry: std::io::Result<fs::DirEntry>| entry.and_then(|entry| fs::File::open(entry.path())).is_ok();
+    fs::read_dir(at).is_ok_and(|mut entries| entries.all(opens))
 }
 
 /// An image with a fresh file system.
