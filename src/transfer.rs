@@ -25,14 +25,12 @@ use memory::Room;
 use segments::Gathering;
 pub use segments::Segments;
 
-use crate::media::{Ending, Inspection, Inspector};
+use crate::media::{self, Ending, Inspection, Inspector};
 use crate::receipt::{Checksums, Receipt, Summing, Tally};
 use crate::source::{Download, FetchError};
 
 /// What a part that flows holds at most: two connections' buffers, and what is between them.
 const WINDOW: u64 = 512 * 1024;
-/// So much of a file tells what it is.
-const HEAD: u64 = 4 * 1024;
 
 /// One part of a body, with the room that it takes.
 #[derive(Debug)]
@@ -198,7 +196,7 @@ impl Intake {
     async fn head(&mut self) -> Result<Gathering, FetchError> {
         let mut head = Gathering::default();
         while self.tally.bytes() == 0
-            && head.len() < HEAD.min(self.expected())
+            && head.len() < (media::HEAD as u64).min(self.expected())
             && let Some(piece) = self.next(self.expected() - head.len()).await?
         {
             head.push(piece);

@@ -34,6 +34,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use sniff::HEAD;
 use sniff::{Known, Sniffed};
 use std::fmt;
 use stride::{Next, Stride};

@@ -16,7 +16,7 @@ use super::wav::Wav;
 use super::webm::WebM;
 
 /// Room for two of the longest MPEG audio frames (1,728 bytes: layer II at 384 kbit/s and 32 kHz).
-pub(super) const HEAD: usize = 4096;
+pub(crate) const HEAD: usize = 4096;
 
 /// What the start of a file shows.
 pub(super) enum Sniffed {
