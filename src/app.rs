@@ -19,7 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{BotSettings, Settings};
 use crate::flights::Flights;
 use crate::http::{self, Site};
-use crate::journey::{Bot, Journeys, Line};
+use crate::journey::{Bot, Journeys, Line, Seats};
 use crate::kore::budget::Budget;
 use crate::kore::client::KoreClient;
 use crate::metrics::{Metrics, Stage};
@@ -107,7 +107,7 @@ impl App {
                 shutdown.hard.clone(),
             ),
             polls: Arc::new(Semaphore::new(settings.poll.concurrency)),
-            transfers: Arc::new(Semaphore::new(settings.transfer.concurrency)),
+            transfers: Arc::new(Seats::new(settings.transfer.concurrency, settings.bots.keys())),
             pauses,
             flights,
             writer: writer.clone(),

@@ -2,11 +2,13 @@
 //!
 //! A row is in hand from its claim until its result is committed, and is not claimed again meanwhile. Only rows that
 //! are being worked on take room; results that wait for the writer do not, so that another program that holds the
-//! queue's write lock stops no polling (up to `MOST_UNWRITTEN` results).
+//! queue's write lock stops no polling (up to `MOST_UNWRITTEN` results). Room is kept for each bot that has no row at
+//! work, so that one whose files come slowly cannot take all of it.
 //!
 //! A daemon with nothing to do wakes once a second to see whether anybody has committed, which costs next to nothing, and
 //! every other second where nobody has for a while; it looks into the table only then, or when something is due.
 
+mod drain;
 mod vitals;
 
 use std::collections::HashMap;
@@ -40,9 +42,6 @@ const SHORTEST_NAP: Duration = Duration::from_millis(1);
 const MOST_UNWRITTEN: usize = 10_000;
 /// How long a row is left alone whose result was not taken: nobody may make the daemon poll in circles.
 const SHUNNED: Duration = Duration::from_secs(2);
-/// How long results may take to be written once the daemon is stopping.
-const LAST_WRITES: Duration = Duration::from_secs(10);
-
 /// The loop's state.
 #[derive(Debug)]
 pub struct Worker {
@@ -155,7 +154,7 @@ impl Worker {
         self.due = self.claims.next_due(&bots, now, turn).await?;
         let mut found = Vec::new();
         for bot in self.bots_due(now) {
-            let room = self.room().min(self.room_of(&bot));
+            let room = self.room_of(&bot);
             if room > 0 {
                 let rows = self.claims.claim(&self.due, &bot, room, now, &self.hands).await?;
                 found.extend(rows.into_iter().map(|claimed| (claimed, bot.clone())));
@@ -164,7 +163,7 @@ impl Worker {
         // Among all bots: those of one account share its line, and all of them the room.
         found.sort_by_key(|(claimed, _)| claimed.rank(turn));
         for (claimed, bot) in found {
-            if self.room() > 0 && self.room_of(&bot) > 0 {
+            if self.room_of(&bot) > 0 {
                 self.start(claimed);
             }
         }
@@ -190,14 +189,22 @@ impl Worker {
         if blocked { 0 } else { self.most_active.saturating_sub(self.tasks.len()) }
     }
 
-    /// How many more the bot's account can take, and its pauses allow.
+    /// How many more of the bot: what is not kept for others, its account can take, and its pauses allow.
     fn room_of(&self, bot: &str) -> usize {
         let line = self.journeys.bots.get(bot).map_or(usize::MAX, |bot| bot.line.room());
+        let room = self.room().saturating_sub(self.kept_for_others(bot)).min(line);
         match self.journeys.pauses.gate(&What::Bot(bot.to_owned())) {
-            Gate::Open => line,
-            Gate::Probe => line.min(1),
+            Gate::Open => room,
+            Gate::Probe => room.min(1),
             Gate::Closed(_) => 0,
         }
+    }
+
+    /// Room for one row of each other bot that has none at work; half of all at most.
+    fn kept_for_others(&self, bot: &str) -> usize {
+        let at_work = || self.rows_of_tasks.values().filter_map(|row| self.hands.get(*row));
+        let is_idle = |other: &&String| *other != bot && at_work().all(|claimed| claimed.bot() != other.as_str());
+        self.journeys.bots.keys().filter(is_idle).count().min(self.most_active / 2)
     }
 
     fn start(&mut self, claimed: Claimed) {
@@ -304,54 +311,9 @@ impl Worker {
         }
     }
 
-    /// Lets what is under way end by itself for `patience`, then calls it off (`hard`), and sees the results written.
-    pub async fn drain(&mut self, patience: Duration, hard: &CancellationToken) {
-        let clock = Arc::clone(&self.journeys.clock);
-        tokio::select! {
-            () = self.finish_all() => {}
-            () = clock.sleep(patience) => {
-                tracing::warn!(sessions = self.tasks.len(), "drain_timeout is over; giving back what is not finished");
-                hard.cancel();
-                tokio::select! {
-                    () = self.finish_all() => {}
-                    () = clock.sleep(LAST_WRITES) => self.tasks.abort_all(),
-                }
-            }
-        }
-        tokio::select! {
-            () = self.commit_all() => {}
-            () = clock.sleep(LAST_WRITES) => {
-                tracing::warn!(results = self.unwritten.len(), "the queue cannot be written to; these sessions are looked at again after the next start");
-            }
-        }
-    }
-
     /// Lets go of the queue; what is still unwritten is looked at again after the next start.
     pub async fn close(self) {
         self.claims.close().await;
-    }
-
-    /// A drain beats as the loop does: it may last longer than the service manager's patience with a stuck daemon.
-    async fn finish_all(&mut self) {
-        let clock = Arc::clone(&self.journeys.clock);
-        while !self.tasks.is_empty() {
-            self.vitals.beat(self.hands.len());
-            tokio::select! {
-                Some(done) = self.tasks.join_next_with_id() => self.finished(done),
-                () = clock.sleep(LOOK) => {}
-            }
-        }
-    }
-
-    async fn commit_all(&mut self) {
-        let clock = Arc::clone(&self.journeys.clock);
-        while !self.unwritten.is_empty() {
-            self.vitals.beat(self.hands.len());
-            tokio::select! {
-                Some((row, applied)) = self.unwritten.next() => self.committed(row, applied),
-                () = clock.sleep(LOOK) => {}
-            }
-        }
     }
 }
 

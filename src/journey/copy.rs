@@ -165,14 +165,10 @@ impl Journeys {
         if plan.known.as_ref().is_some_and(counts) {
             return Ok(None);
         }
-        let permit = self.permit().await;
+        let permit = self.transfers.take(&row.bot).await;
         // Whoever deletes a row, or replaces it, wants no more of it.
         self.unless_changed(row).await.map_err(|_| CopyError::Stopped)?;
         Ok(Some(permit))
-    }
-
-    async fn permit(&self) -> SemaphorePermit<'_> {
-        self.transfers.acquire().await.expect("this semaphore is never closed")
     }
 
     async fn copy_file(
@@ -191,7 +187,7 @@ impl Journeys {
         }
         let _permit = match permit {
             Some(permit) => permit,
-            None => self.permit().await,
+            None => self.transfers.take(&row.bot).await,
         };
         let began = self.clock.elapsed();
         self.metrics.in_flight(1.0);

@@ -7,9 +7,10 @@
 //! Who pays: errors of Kore, the network, the bucket and the set-up are charged to no row. They pause what they
 //! concern, and the row waits by `poll.error`; that its siblings try first when a pause of its bot ends is the worker's.
 //!
-//! `line` is where rows wait for their account's turn; `plan` says where a session's files belong, `copy` brings them
-//! into the bucket, `judge` says whose its errors are, and `seal` ends it with the sidecar; `verdict` makes a write of what came of an attempt; `learned` is what earlier sessions taught
-//! about when to ask.
+//! `line` is where rows wait for their account's turn, `seats` where files wait for room; `plan` says where a session's
+//! files belong, `copy` brings them into the bucket, `judge` says whose its errors are, and `seal` ends it with the
+//! sidecar; `verdict` makes a write of what came of an attempt; `learned` is what earlier sessions taught about when to
+//! ask.
 
 mod copy;
 mod judge;
@@ -17,6 +18,7 @@ mod learned;
 mod line;
 mod plan;
 mod seal;
+mod seats;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -42,6 +44,7 @@ use crate::source::{Answer, PollError, Vendor};
 
 pub use learned::Learned;
 pub use line::{Line, Place};
+pub use seats::Seats;
 use verdict::put_off;
 
 /// A bot as the journey needs it.
@@ -73,7 +76,7 @@ pub struct Journeys {
     /// Sessions asked about at once.
     pub polls: Arc<Semaphore>,
     /// Files copied at once.
-    pub transfers: Arc<Semaphore>,
+    pub transfers: Arc<Seats>,
     /// What waits for somebody else.
     pub pauses: Pauses,
     /// What is being copied, for people to look at.

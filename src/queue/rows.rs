@@ -63,6 +63,15 @@ impl Claimed {
         }
     }
 
+    /// Which `[bots.NAME]` it says.
+    #[must_use]
+    pub fn bot(&self) -> &str {
+        match self {
+            Self::Row(row) => &row.bot,
+            Self::Invalid { bot, .. } => bot,
+        }
+    }
+
     /// Who comes first among what is due, the least first: by priority, then by age, if it is the turn of what is due for
     /// longest. What is no row is soon done with.
     #[must_use]

@@ -26,6 +26,7 @@ mod logs;
 mod media_samples;
 mod memory;
 mod page;
+mod places;
 mod queue_faults;
 mod reconcile;
 mod restarts;

@@ -11,7 +11,7 @@ use kore_archiver::backoff::Backoff;
 use kore_archiver::clock::{Clock, Timestamp};
 use kore_archiver::config::{BucketSettings, ChecksumChoice, PollSettings, Schedule, Sse, TransferSettings};
 use kore_archiver::flights::Flights;
-use kore_archiver::journey::{Bot, Journeys, Learned, Line};
+use kore_archiver::journey::{Bot, Journeys, Learned, Line, Seats};
 use kore_archiver::key::KeyTemplate;
 use kore_archiver::metrics::Metrics;
 use kore_archiver::pause::Pauses;
@@ -65,7 +65,7 @@ pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, plan: 
         bucket: bucket.name.clone(),
         archive: Archive::new(store, ledger, &bucket, &transfer(plan), Arc::clone(&clock), stop.clone()),
         polls: Arc::new(Semaphore::new(PLENTY)),
-        transfers: Arc::new(Semaphore::new(PLENTY)),
+        transfers: Arc::new(Seats::new(PLENTY, [])),
         pauses: Pauses::new(Arc::clone(&clock), policy.error),
         flights: Flights::new(Arc::clone(&clock)),
         learned: Arc::new(Learned::default()),

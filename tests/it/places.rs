@@ -1,0 +1,31 @@
+//! Places among bots: what one of them does slowly keeps no other from being asked about and copied.
+
+use crate::support::kore::{Quirk, SourceFile, Timeline};
+use crate::support::rows::{eventually, rest};
+use crate::support::scene::recording;
+use crate::support::world::{World, id};
+
+/// More slow files than there are places, of one bot; then a session of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_whose_file_host_is_slow_holds_neither_all_rows_nor_all_transfers() {
+    let mut world = World::new().await;
+    world.add_bot("sibling", "other", None);
+    world.set("transfer.concurrency", "4").set("poll.concurrency", "2").set("transfer.stall_window", "\"60s\"");
+    world.create_queue();
+    for number in 1..=10 {
+        let slow = SourceFile::new("slow.wav", recording(number.into(), 1_000_000)).always(Quirk::Throttle(2000));
+        world.kore.session(&id(number), Timeline::ready([slow]));
+        world.insert_for("default", &id(number)).await;
+    }
+    world.kore.session(&id(11), Timeline::ready([SourceFile::new("fast.wav", recording(11, 10_000))]));
+    let daemon = world.daemon().await;
+    let in_flight = async || daemon.metric("kore_archiver_transfers_in_flight").await;
+    eventually("all places but one are taken", async || in_flight().await >= Some(3.0)).await;
+    rest(1500).await;
+    assert_eq!((in_flight().await, world.kore.polls().len()), (Some(3.0), 5), "of 4 transfers, and of 6 rows");
+
+    world.insert_for("sibling", &id(11)).await;
+    assert_eq!(world.end_of(&id(11)).await, "done/archived");
+    assert_eq!(in_flight().await, Some(3.0));
+    daemon.kill().await;
+}
