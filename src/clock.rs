@@ -17,6 +17,7 @@ use time::format_description::FormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+pub(crate) use steady::JUMP;
 use steady::Steadiness;
 
 /// An instant of the wall clock in UTC, in whole milliseconds since 1970.
@@ -142,6 +143,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Somebody else's clock says quite another time: no row is ended by its age until that is long past. Says whether it
+    /// was believed until now.
+    fn doubt(&self) -> bool {
+        false
+    }
+
     /// By how much the wall clock was seen to be set back in all; steps of less than most of an hour do not count.
     fn set_back(&self) -> Duration {
         Duration::ZERO
@@ -200,6 +207,13 @@ impl Clock for SystemClock {
     fn is_steady(&self) -> bool {
         let mut steadiness = self.steadiness();
         steadiness.look(self.now(), self.elapsed())
+    }
+
+    fn doubt(&self) -> bool {
+        let mut steadiness = self.steadiness();
+        let was_steady = steadiness.look(self.now(), self.elapsed());
+        steadiness.doubt(self.elapsed());
+        was_steady
     }
 
     fn set_back(&self) -> Duration {

@@ -5,8 +5,10 @@
 //! steadily for a while: a jump is often followed by its correction. What is due is still told by the wall clock; when
 //! that is set back, what waits is brought back with it.
 //!
-//! Left alone: rows that were inserted while the clock was wrong carry a wrong age for good, and a daemon that starts
-//! under a wrong clock cannot know. A wait that was decided in the same breath in which the clock was set back, and is
+//! A daemon that starts under a wrong clock cannot see that by itself: it learns it from the time that Kore's answers
+//! tell, and believes its own no more than after a jump.
+//!
+//! Left alone: rows that were inserted while the clock was wrong carry a wrong age for good. A wait that was decided in the same breath in which the clock was set back, and is
 //! written after what waits was brought back, stays too long.
 
 use std::time::Duration;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use super::Timestamp;
 
 /// More than any clock is slewed, and less than a wrong time zone.
-const JUMP: Duration = Duration::from_mins(50);
+pub(crate) const JUMP: Duration = Duration::from_mins(50);
 /// How long the clock must have gone without a jump.
 const PROBATION: Duration = Duration::from_hours(1);
 
@@ -43,6 +45,11 @@ impl Steadiness {
             self.set_back = self.set_back.saturating_add(behind);
         }
         self.jumped_at.is_none_or(|at| elapsed.saturating_sub(at) >= PROBATION)
+    }
+
+    /// Another clock says quite another time.
+    pub(super) fn doubt(&mut self, elapsed: Duration) {
+        self.jumped_at = Some(elapsed);
     }
 
     /// By how much the clock was set back, in all.
@@ -79,5 +86,13 @@ mod tests {
         assert!(steadiness.look(at(61).0.after(year), at(61).1), "an hour without a jump");
         assert!(!steadiness.look(at(62).0, at(62).1), "and back");
         assert_eq!(steadiness.set_back(), year);
+    }
+
+    #[test]
+    fn a_clock_that_another_contradicts_is_on_probation_as_after_a_jump_p3() {
+        let mut steadiness = Steadiness::new(at(0).0, at(0).1);
+        steadiness.doubt(at(1).1);
+        assert!(!steadiness.look(at(60).0, at(60).1));
+        assert!(steadiness.look(at(61).0, at(61).1));
     }
 }

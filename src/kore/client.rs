@@ -24,7 +24,7 @@ use super::faults::{describe, describe_without_url};
 use super::headers;
 use super::reply::Reply;
 use super::token::Tokens;
-use crate::clock::Clock;
+use crate::clock::{Clock, JUMP};
 use crate::config::{BotSettings, TransferSettings};
 use crate::hosts::MediaHosts;
 use crate::session::SessionId;
@@ -130,6 +130,14 @@ impl KoreClient {
         let date = header("date").and_then(headers::date);
         let retry_after = header("retry-after").and_then(|value| headers::retry_after(value, date.unwrap_or(now)));
         let ahead_seconds = date.map(|date| (now.as_millis() - date.as_millis()) / 1000);
+        if let Some(ahead) = ahead_seconds.filter(|ahead| ahead.unsigned_abs() > JUMP.as_secs())
+            && self.clock.doubt()
+        {
+            tracing::warn!(
+                seconds = ahead,
+                "this machine's clock is far ahead of (or, below zero, behind) Kore's: set it right; no row is given up for its age meanwhile"
+            );
+        }
         let body = tokio::select! {
             body = body_of(&mut response) => body.map_err(failed),
             () = &mut deadline => Err(too_late()),

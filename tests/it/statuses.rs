@@ -149,6 +149,22 @@ async fn not_yet_ends_with_give_up_after_which_starts_again_when_the_row_does() 
     assert_eq!(world.end_of(&id(1)).await, "done/archived");
 }
 
+/// A machine that starts with a wrong clock: what looks old to it may be an hour old.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_given_up_by_a_clock_that_kores_contradicts_p3() {
+    let mut world = World::new().await;
+    world.set("poll.give_up_after", "\"1s\"");
+    let of_another_year = Answer::status("media_in_progress").header("Date", "Tue, 05 Mar 2024 12:00:00 GMT");
+    world.kore.session(&id(1), Timeline::new().polls(6, of_another_year).finally(Answer::success([recording(1)])));
+    world.create_queue();
+    world.insert(&[&id(1)]).await;
+    world.execute("UPDATE sessions SET pending_since = '2026-01-01T00:00:00.000Z'").await.unwrap();
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.log_lines("set it right").len(), 1);
+    assert_eq!(daemon.stop().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_that_is_taken_back_is_waited_for_again_v10() {
     let world = World::new().await;
