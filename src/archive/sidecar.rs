@@ -106,7 +106,7 @@ const LARGEST: u64 = 8 * 1024 * 1024;
 
 impl Archive {
     /// Makes sure that the newest sidecar of the session lists these recordings. `key_of` gives the key of a sidecar's
-    /// name.
+    /// name. There may be a gap before the newest, unless the session `is_new`.
     ///
     /// # Errors
     /// [`CopyError`] of the bucket.
@@ -114,6 +114,7 @@ impl Archive {
         &self,
         key_of: impl Fn(&str) -> Result<ObjectKey, NotAKey>,
         sidecar: &Sidecar,
+        is_new: bool,
     ) -> Result<Complete, CopyError> {
         let mut newest = None;
         for number in 1..=MOST_SIDECARS {
@@ -123,7 +124,8 @@ impl Archive {
                 continue;
             }
             // Somebody may have deleted one from their middle.
-            if newest.is_some() && self.unless_stopped(self.store.head(&key_of(&name(number + 1))?)).await?.is_some() {
+            let may_be_gap = newest.is_some() || !is_new;
+            if may_be_gap && self.unless_stopped(self.store.head(&key_of(&name(number + 1))?)).await?.is_some() {
                 continue;
             }
             if let Some(newest) = newest.take()

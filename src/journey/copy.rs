@@ -74,7 +74,10 @@ impl Journeys {
         }
         let mut kept = Vec::new();
         let mut worst: Option<Sight> = None;
+        // A sidecar of before lists what was known before; who sent the row back may have moved some.
+        let mut is_new = last.row.history.pending_since <= last.row.enqueued_at;
         for (plan, result) in results {
+            is_new &= plan.known.is_none();
             match result {
                 Ok(recording) => kept.push(recording),
                 Err(CopyError::Stopped) => return self.unless_changed(&last.row).await.err(),
@@ -88,7 +91,7 @@ impl Journeys {
         }
         match worst {
             Some(sight) => Some(sight),
-            None => self.seal(&last.row, bot, &kept).await,
+            None => self.seal(&last.row, bot, &kept, is_new).await,
         }
     }
 

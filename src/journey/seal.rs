@@ -16,7 +16,7 @@ impl Journeys {
     /// Everything is proven: the sidecar goes last, beside its files. There is none for a row that was replaced or deleted
     /// meanwhile: whoever did that has not asked for it. Its lease then writes nothing, but keeps the row in hand until
     /// what was archived is in the table, so that the next attempt finds it there.
-    pub(super) async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording]) -> Option<Sight> {
+    pub(super) async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording], is_new: bool) -> Option<Sight> {
         if let Err(sight) = self.unless_changed(row).await {
             tracing::info!(session.id = %row.session_id, "the row was changed meanwhile; no sidecar is written for it");
             return Some(sight);
@@ -34,7 +34,7 @@ impl Journeys {
         };
         let suspect = recordings.iter().any(|recording| recording.facts.suspect.is_some());
         let key_of = |name: &str| self.key_beside(row, recordings, name);
-        match self.archive.keep_sidecar(key_of, &sidecar).await {
+        match self.archive.keep_sidecar(key_of, &sidecar, is_new).await {
             Ok(_) => {
                 self.tell(self.pauses.resume(&What::Bucket));
                 Some(Sight { seen: Seen::Archived { suspect }, trouble: None })

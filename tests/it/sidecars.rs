@@ -77,6 +77,27 @@ async fn a_sidecar_that_lists_the_same_stays_and_a_longer_list_gets_the_next_num
     assert_eq!(daemon.stop().await, 0);
 }
 
+/// The highest number counts, also when somebody took away one from below it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_below_the_newest_sidecar_is_not_filled() {
+    let world = World::new().await;
+    let files: Vec<_> = (1..=3).map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 1000))).collect();
+    world.insert(&[&id(1)]).await;
+    let daemon = world.daemon().await;
+    for length in 1..=3 {
+        world.kore.session(&id(1), Timeline::ready(files[..length].to_vec()));
+        world.execute("UPDATE sessions SET state = 'pending'").await.unwrap();
+        assert_eq!(world.end_of(&id(1)).await, "done/archived");
+        if length == 2 {
+            world.s3.forget(&key(&id(1), "session.json"));
+        }
+    }
+    let mut sidecars = world.s3.keys();
+    sidecars.retain(|key| key.contains("/session"));
+    assert_eq!(sidecars, ["session-2.json", "session-3.json"].map(|name| key(&id(1), name)));
+    assert_eq!(daemon.stop().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_put_under_the_sidecars_name_is_not_touched() {
     let world = World::new().await;
