@@ -18,7 +18,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use rand::seq::SliceRandom as _;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -40,8 +39,6 @@ const ROUND: Duration = Duration::from_millis(2);
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 /// Results that may wait for the writer before claiming stops: what a blocked writer may cost in memory.
 const MOST_UNWRITTEN: usize = 10_000;
-/// How long a row is left alone whose result was not taken: nobody may make the daemon poll in circles.
-const SHUNNED: Duration = Duration::from_secs(2);
 /// The loop's state.
 #[derive(Debug)]
 pub struct Worker {
@@ -178,9 +175,10 @@ impl Worker {
 
     /// In any order: no bot's name goes before another's.
     fn bots_due(&self, now: Timestamp) -> Vec<String> {
-        let mut bots: Vec<_> = self.due.bots.iter().filter(|(_, at)| *at <= now).map(|(bot, _)| bot.clone()).collect();
-        bots.shuffle(&mut rand::rng());
-        bots
+        let due = self.due.bots.iter().filter(|(_, at)| *at <= now);
+        let mut bots: Vec<_> = due.map(|(bot, _)| ((self.journeys.draw)(), bot.clone())).collect();
+        bots.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        bots.into_iter().map(|(_, bot)| bot).collect()
     }
 
     /// How many more rows may be worked on.
@@ -299,15 +297,19 @@ impl Worker {
     }
 
     fn committed(&mut self, row: i64, applied: Option<Applied>) {
-        let claimed = self.hands.release(row);
+        let Some(claimed) = self.hands.release(row) else { return };
+        let now = self.journeys.clock.elapsed();
         if applied == Some(Applied::LeaseLost) {
-            let label = claimed.as_ref().map_or("", |claimed| claimed.lease().label()).to_owned();
+            let label = claimed.lease().label();
             tracing::info!(session.id = label, "the row was changed meanwhile; this result is dropped");
-            self.hands.shun(row, self.journeys.clock.elapsed() + SHUNNED);
-        } else if let Some(Claimed::Row(claimed)) = claimed.as_deref()
+            self.hands.lose(claimed.lease(), now);
+            return;
+        }
+        self.hands.win(row);
+        if let Claimed::Row(claimed) = &*claimed
             && let Some(pause) = self.paused_for(&claimed.bot)
         {
-            self.hands.shun(row, self.journeys.clock.elapsed() + behind_its_siblings(pause));
+            self.hands.shun(row, now + behind_its_siblings(pause));
         }
     }
 

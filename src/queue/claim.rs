@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::file::{Identity, connect, log_written};
+use super::file::{Identity, connect, connect_again, log_written};
 use super::hands::Hands;
 use super::index::{BENT, FARTHEST, HIGHEST_PRIORITY, Level, Turn, due_places, gaps, next_due, of_level, places};
 use super::rows::{COLUMNS, Claimed, claimed};
@@ -173,7 +173,7 @@ impl Claims {
             Err(error) => QueueError::while_running(&self.path, &error),
         };
         self.seen_version = None;
-        if let Ok(fresh) = connect(&self.path).await {
+        if let Ok(fresh) = connect_again(&self.path).await {
             self.connection = fresh;
         }
         self.failed = if matches!(error, QueueError::Io(_)) { self.failed + 1 } else { 0 };

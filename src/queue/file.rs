@@ -224,8 +224,17 @@ async fn newer_schema(connection: &mut SqliteConnection) -> Result<Option<i64>, 
 
 /// Opens an existing queue, and reads back what its durability rests on.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
+    open(path, QueueError::from_sqlx).await
+}
+
+/// Opens anew what this process has had open before.
+pub(super) async fn connect_again(path: &Path) -> Result<SqliteConnection, QueueError> {
+    open(path, QueueError::while_running).await
+}
+
+async fn open(path: &Path, sort: fn(&Path, &sqlx::Error) -> QueueError) -> Result<SqliteConnection, QueueError> {
     Identity::of(path)?;
-    let failed = |error: sqlx::Error| QueueError::from_sqlx(path, &error);
+    let failed = |error: sqlx::Error| sort(path, &error);
     let mut connection = options(path).connect().await.map_err(failed)?;
     let refuse = |cause: String| Err(QueueError::not_usable(path, cause));
     // Before anything that would change the file: it may be somebody else's.

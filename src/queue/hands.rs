@@ -8,7 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rows::Claimed;
+use super::rows::{Claimed, Lease};
+use crate::backoff::Backoff;
+
+/// How long a row is left alone whose result was not taken.
+fn shunned() -> Backoff {
+    Backoff::new(Duration::from_secs(2), 2.0, Duration::from_mins(15)).expect("the constants make sense")
+}
 
 /// Rows that are not to be claimed.
 #[derive(Debug, Default)]
@@ -17,6 +23,8 @@ pub struct Hands {
     sessions: HashSet<String>,
     /// Until when, on the monotonic clock.
     shunned: HashMap<i64, Duration>,
+    /// Whose result was not taken, and how often in a row.
+    lost: HashMap<i64, (String, u32)>,
 }
 
 impl Hands {
@@ -42,6 +50,20 @@ impl Hands {
     /// Leaves a row alone until then.
     pub fn shun(&mut self, row: i64, until: Duration) {
         self.shunned.insert(row, until);
+    }
+
+    /// Leaves a row alone whose result was not taken, longer each time that it is the same row: nobody may make the daemon
+    /// poll in circles.
+    pub fn lose(&mut self, lease: &Lease, now: Duration) {
+        let lost = self.lost.entry(lease.rowid).or_default();
+        *lost = if lost.0 == lease.token { (lease.token.clone(), lost.1 + 1) } else { (lease.token.clone(), 0) };
+        let wait = shunned().wait(lost.1);
+        self.shun(lease.rowid, now + wait);
+    }
+
+    /// The result of the row was taken.
+    pub fn win(&mut self, row: i64) {
+        self.lost.remove(&row);
     }
 
     /// Forgets whom to leave alone once the time has come.

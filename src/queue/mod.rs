@@ -80,14 +80,14 @@ impl QueueError {
     }
 
     /// The same in a daemon that has seen the file whole: SQLite also calls it damaged when the disk fails to give one
-    /// page, once.
+    /// page, once, and says that it cannot be opened when the process has no file left to open.
     fn while_running(path: &Path, error: &sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(database) if primary_code(&**database) == Some(CORRUPT) => {
-                let message = database.message();
-                Self::Io(format!("{} is damaged, or the disk does not give it ({message})", path.display()))
-            }
-            error => Self::from_sqlx(path, error),
+        let sqlx::Error::Database(database) = error else { return Self::from_sqlx(path, error) };
+        let (path_shown, message) = (path.display(), database.message());
+        match primary_code(&**database) {
+            Some(CORRUPT) => Self::Io(format!("{path_shown} is damaged, or the disk does not give it ({message})")),
+            Some(CANNOT_OPEN) => Self::Io(format!("{path_shown} cannot be opened just now ({message})")),
+            _ => Self::from_sqlx(path, error),
         }
     }
 
@@ -103,7 +103,8 @@ impl QueueError {
         match primary_code(&**database) {
             Some(5 | 6) => Self::Busy(message),
             Some(13) => Self::Full(format!("{message}, {}", path.display())),
-            Some(10) => Self::Io(format!("{message}, {}", path.display())),
+            // Memory that ran short, and a log that others kept changing, pass like trouble of the disk.
+            Some(7 | 10 | 15) => Self::Io(format!("{message}, {}", path.display())),
             Some(3 | 23) => Self::not_usable(path, format!("access is denied ({message})")),
             Some(8) => Self::not_usable(path, format!("it is read-only ({message})")),
             Some(CORRUPT) => Self::not_usable(
@@ -112,7 +113,7 @@ impl QueueError {
                     "it is damaged, or the disk does not give it ({message}); if that stays, restore it from a backup"
                 ),
             ),
-            Some(14) => Self::not_usable(
+            Some(CANNOT_OPEN) => Self::not_usable(
                 path,
                 format!("it cannot be opened ({message}); check that the file and its folder can be read and written"),
             ),
@@ -126,6 +127,8 @@ impl QueueError {
 
 /// SQLite's `SQLITE_CORRUPT`.
 const CORRUPT: i32 = 11;
+/// `SQLITE_CANTOPEN`.
+const CANNOT_OPEN: i32 = 14;
 
 fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
     error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
@@ -162,9 +165,11 @@ impl Queue {
     }
 }
 
-/// Whether SQLite refused the one statement, with nothing wrong about the queue as a whole.
+/// Whether SQLite refused the one statement, with nothing wrong about the queue as a whole: an error in it (such as a
+/// trigger's), too long a text, a constraint, a type.
 fn is_refusal(error: &sqlx::Error) -> bool {
-    matches!(QueueError::from_sqlx(Path::new(""), error), QueueError::Refused(_))
+    let code = error.as_database_error().and_then(primary_code);
+    matches!(code, Some(1 | 18 | 19 | 20))
 }
 
 /// Fails if another file stands where the queue was opened, or another log or none beside it: a writer would go on writing

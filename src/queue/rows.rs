@@ -18,6 +18,7 @@ use crate::session::SessionId;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     pub(super) rowid: i64,
+    /// The row's token, or the mark of a row that is no row.
     pub(super) token: String,
     /// For events, also of rows whose id is no session id: escaped, at most 128 characters.
     pub(super) label: String,
@@ -110,15 +111,65 @@ pub struct Row {
     pub history: History,
 }
 
+/// What stands in the place of a token, whatever it is: by this a row that is no row is known again.
+macro_rules! mark {
+    () => {
+        "hex(CASE WHEN octet_length(lease_token) <= 64 THEN CAST(lease_token AS BLOB) END)"
+    };
+}
+pub(super) use mark;
+
+/// A column's first so many characters, as bytes; nothing of what is longer than any column may be, which is not even
+/// read: SQLite knows a value's length without it.
+macro_rules! head {
+    ($column:literal, $characters:literal) => {
+        concat!(
+            "CAST(CASE WHEN octet_length(",
+            $column,
+            ") <= 4000000 THEN substr(",
+            $column,
+            ", 1, ",
+            $characters,
+            ") END AS BLOB) AS ",
+            $column,
+            ", "
+        )
+    };
+}
+
 /// The columns that [`claimed`] reads. Lengths are bounded in SQL, so that a bent row cannot fill the memory.
-pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB) AS session_id, \
-    CAST(substr(bot, 1, 200) AS BLOB) AS bot, CAST(lease_token AS BLOB) AS lease_token, CAST(priority AS INTEGER) AS priority, \
+pub(super) const COLUMNS: &str = concat!(
+    "rowid, ",
+    head!("session_id", 200),
+    head!("bot", 200),
+    head!("lease_token", 64),
+    mark!(),
+    " AS mark, ",
+    head!("call_ended_at", 200),
+    head!("metadata", 1_000_001),
+    head!("enqueued_at", 40),
+    head!("kore_status", 200),
+    head!("next_poll_at", 40),
+    head!("pending_since", 40),
+    head!("first_failure_at", 40),
+    head!("wait_kind", 40),
+    head!("in_call_at", 40),
+    head!("over_at", 40),
+    head!("not_ready_at", 40),
+    "CAST(priority AS INTEGER) AS priority, CAST(polls AS INTEGER) AS polls, CAST(failures AS INTEGER) AS failures, \
+    CAST(wait_step AS INTEGER) AS wait_step, CAST(error_step AS INTEGER) AS error_step, \
+    CAST(denials AS INTEGER) AS denials, CAST(odd_bodies AS INTEGER) AS odd_bodies, \
     CASE \
+    WHEN max(ifnull(octet_length(session_id), 0), ifnull(octet_length(bot), 0), ifnull(octet_length(call_ended_at), 0), \
+        ifnull(octet_length(metadata), 0), ifnull(octet_length(enqueued_at), 0), ifnull(octet_length(next_poll_at), 0), \
+        ifnull(octet_length(kore_status), 0), ifnull(octet_length(last_error), 0)) > 4000000 \
+        THEN 'each column must be of at most 4,000,000 bytes' \
     WHEN typeof(session_id) <> 'text' THEN 'session_id must be text' \
     WHEN length(CAST(session_id AS BLOB)) NOT BETWEEN 1 AND 128 OR length(CAST(session_id AS BLOB)) <> length(session_id) \
         THEN 'session_id must be 1 to 128 characters, each one of A-Z a-z 0-9 _ - .' \
     WHEN typeof(bot) <> 'text' OR length(bot) NOT BETWEEN 1 AND 128 THEN 'bot must be text of 1 to 128 characters' \
-    WHEN typeof(lease_token) <> 'text' THEN 'lease_token is text, written by the daemon' \
+    WHEN typeof(lease_token) <> 'text' OR octet_length(lease_token) > 64 OR lease_token GLOB '*[^ -~]*' \
+        THEN 'lease_token is text, written by the daemon' \
     WHEN typeof(priority) <> 'integer' THEN 'priority must be a whole number' \
     WHEN typeof(call_ended_at) NOT IN ('text', 'null') OR length(call_ended_at) > 100 \
         THEN 'call_ended_at must be text like 2026-11-23T08:15:00Z, or NULL' \
@@ -132,17 +183,8 @@ pub(super) const COLUMNS: &str = "rowid, CAST(substr(session_id, 1, 200) AS BLOB
         THEN 'polls and failures are counts, written by the daemon' \
     WHEN typeof(kore_status) NOT IN ('text', 'null') OR typeof(last_error) NOT IN ('text', 'null') \
         OR length(last_error) > 1000 THEN 'kore_status and last_error are text, written by the daemon' \
-    END AS fault, \
-    CAST(substr(call_ended_at, 1, 200) AS BLOB) AS call_ended_at, \
-    CAST(substr(metadata, 1, 1000001) AS BLOB) AS metadata, CAST(substr(enqueued_at, 1, 40) AS BLOB) AS enqueued_at, \
-    CAST(substr(kore_status, 1, 200) AS BLOB) AS kore_status, CAST(substr(next_poll_at, 1, 40) AS BLOB) AS next_poll_at, \
-    CAST(substr(pending_since, 1, 40) AS BLOB) AS pending_since, \
-    CAST(substr(first_failure_at, 1, 40) AS BLOB) AS first_failure_at, \
-    CAST(substr(wait_kind, 1, 40) AS BLOB) AS wait_kind, CAST(polls AS INTEGER) AS polls, \
-    CAST(failures AS INTEGER) AS failures, CAST(wait_step AS INTEGER) AS wait_step, \
-    CAST(error_step AS INTEGER) AS error_step, CAST(denials AS INTEGER) AS denials, \
-    CAST(odd_bodies AS INTEGER) AS odd_bodies, CAST(substr(in_call_at, 1, 40) AS BLOB) AS in_call_at, \
-    CAST(substr(over_at, 1, 40) AS BLOB) AS over_at, CAST(substr(not_ready_at, 1, 40) AS BLOB) AS not_ready_at";
+    END AS fault"
+);
 
 /// Reads a row of [`COLUMNS`].
 pub(super) fn claimed(row: &SqliteRow, now: Timestamp) -> Result<Claimed, sqlx::Error> {
@@ -155,7 +197,10 @@ pub(super) fn claimed(row: &SqliteRow, now: Timestamp) -> Result<Claimed, sqlx::
     let bot = text(row, "bot")?.unwrap_or_default();
     match read(row, lease.clone(), &id, &bot, now)? {
         Ok(row) => Ok(Claimed::Row(Box::new(row))),
-        Err(why) => Ok(Claimed::Invalid { lease, bot, why }),
+        Err(why) => {
+            let mark = row.try_get("mark")?;
+            Ok(Claimed::Invalid { lease: Lease { token: mark, ..lease }, bot, why })
+        }
     }
 }
 

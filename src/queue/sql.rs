@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::is_refusal;
-use super::rows::Lease;
+use super::rows::{Lease, mark};
 use super::write::{Applied, Note, Recording, Write};
 use crate::clock::Timestamp;
 use crate::decide::History;
@@ -218,7 +218,7 @@ fn unless_refused(written: Result<(), sqlx::Error>) -> Result<(), sqlx::Error> {
     })
 }
 
-/// A bent row may hold anything in any column, its token included: it is known by its place alone. What would break
+/// A bent row may hold anything in any column, its token included: it is known by its place and its mark. What would break
 /// the CHECKs again is left as it is; they are off for this statement (see the writer).
 async fn refuses(
     connection: &mut SqliteConnection,
@@ -226,10 +226,15 @@ async fn refuses(
     why: &str,
     at: &str,
 ) -> Result<Applied, sqlx::Error> {
-    let sql = "UPDATE sessions SET state = 'failed', reason = 'invalid_row', last_error = ?2, finished_at = ?3 \
-               WHERE rowid = ?1 AND state = 'pending'";
+    let sql = concat!(
+        "UPDATE sessions SET state = 'failed', reason = 'invalid_row', last_error = ?2, finished_at = ?3 \
+         WHERE rowid = ?1 AND state = 'pending' AND ",
+        mark!(),
+        " = ?4"
+    );
     sqlx::query("PRAGMA ignore_check_constraints = ON").execute(&mut *connection).await?;
-    let changed = sqlx::query(sql).bind(lease.rowid).bind(why).bind(at).execute(&mut *connection).await;
+    let refused = sqlx::query(sql).bind(lease.rowid).bind(why).bind(at).bind(&lease.token);
+    let changed = refused.execute(&mut *connection).await;
     sqlx::query("PRAGMA ignore_check_constraints = OFF").execute(connection).await?;
     Ok(if changed?.rows_affected() == 1 { Applied::Yes } else { Applied::LeaseLost })
 }

@@ -194,3 +194,18 @@ fn fuzz_rows() {
     });
     judged.unwrap();
 }
+
+#[tokio::test]
+async fn a_row_that_was_mended_or_replaced_meanwhile_is_not_refused() {
+    let mut scene = Scene::new().await;
+    let bent = "PRAGMA ignore_check_constraints = ON; INSERT INTO sessions (session_id, polls) VALUES ('bent', -1)";
+    sqlx::raw_sql(bent).execute(&mut scene.stranger).await.unwrap();
+    let (bots, now) = (["default"], SystemClock::new().now().after(std::time::Duration::from_secs(1)));
+    let due = scene.queue.claims.next_due(&bots, now, Turn::Longest).await.unwrap();
+    let rows = scene.queue.claims.claim(&due, bots[0], 10, now, &Hands::default()).await.unwrap();
+    let Some(Claimed::Invalid { lease, why, .. }) = rows.into_iter().next() else { panic!("its polls are below none") };
+    let mended = "DELETE FROM sessions; INSERT INTO sessions (session_id) VALUES ('sound')";
+    sqlx::raw_sql(mended).execute(&mut scene.stranger).await.unwrap();
+    let refused = scene.queue.writer.submit(Write::Refuses { lease, why, at: now }).await;
+    assert_eq!(refused, Ok(Applied::LeaseLost));
+}

@@ -113,6 +113,16 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// The attempt that ends with it, if one does.
+    pub(super) fn ends_attempt(&self) -> Option<&Lease> {
+        match self {
+            Self::Waits { lease, .. } | Self::Finishes { lease, .. } | Self::Refuses { lease, .. } => Some(lease),
+            _ => None,
+        }
+    }
+}
+
 /// What went wrong, for `last_error` and the row's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {

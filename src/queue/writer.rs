@@ -9,7 +9,7 @@
 //! I/O errors without end, a damaged file, or another file in its place end the daemon. Whether a batch whose COMMIT
 //! failed took place after all is read from the batch number of the `daemon` row.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::file::{Identity, connect};
-use super::{Applied, QueueError, Write, check_identity, is_refusal, sql};
+use super::file::{Identity, connect, connect_again};
+use super::{Applied, Lease, QueueError, Write, check_identity, is_refusal, sql};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 
@@ -71,6 +71,7 @@ impl Writer {
             has_taken_over,
             run: run.clone(),
             batch: 0,
+            unlisted: HashSet::new(),
             clock,
             health,
         };
@@ -155,6 +156,8 @@ struct Scribe {
     run: String,
     has_taken_over: bool,
     batch: i64,
+    /// Of attempts whose recordings are not all in the table, because it refused one: they end no row.
+    unlisted: HashSet<Lease>,
     clock: Arc<dyn Clock>,
     health: watch::Sender<Health>,
 }
@@ -173,6 +176,9 @@ impl Scribe {
                 Ok(applied) => {
                     let written = applied.len();
                     for (job, applied) in jobs.drain(..).zip(applied) {
+                        if let Some(lease) = job.write.ends_attempt() {
+                            self.unlisted.remove(lease);
+                        }
                         let _ = job.done.send(applied);
                     }
                     unwritten.send_modify(|jobs| *jobs -= written);
@@ -221,7 +227,7 @@ impl Scribe {
         let path = self.path.clone();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.path).await?,
+            None => connect_again(&self.path).await?,
         };
         if !self.has_taken_over {
             let taken = take_over(&mut connection, &self.run, self.clock.now()).await;
@@ -244,7 +250,7 @@ impl Scribe {
 
     /// `None`: another run has the queue.
     async fn transact(
-        &self,
+        &mut self,
         connection: &mut SqliteConnection,
         jobs: &[Job],
     ) -> Result<Option<VecDeque<Applied>>, sqlx::Error> {
@@ -270,9 +276,17 @@ impl Scribe {
 
     /// One write that SQLite refuses (a row that somebody bent) must not take its batch with it: it is one statement,
     /// which is all or nothing by itself, and what follows it is worth less (see [`sql::apply`]).
-    async fn apply(&self, connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
+    async fn apply(&mut self, connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
+        if let Write::Finishes { lease, .. } = write
+            && self.unlisted.contains(lease)
+        {
+            return Ok(Applied::LeaseLost);
+        }
         match sql::apply(connection, write).await {
             Err(error) if is_refusal(&error) => {
+                if let Write::Archived(recording) = write {
+                    self.unlisted.insert(recording.lease.clone());
+                }
                 tracing::error!(error = %error, write = ?write, "the queue refused a result; the row stays as it is");
                 Ok(Applied::LeaseLost)
             }

@@ -32,6 +32,9 @@ async fn rows_that_went_around_the_checks_are_refused_with_a_reason_and_the_othe
         ("kore_status", "X'00'"),
         ("last_error", "printf('%01000000d', 7)"),
         ("lease_token", "X'ff'"),
+        ("lease_token", "CAST(X'ff' AS TEXT)"),
+        ("lease_token", "printf('%05000000d', 7)"),
+        ("metadata", "'{' || printf('%05000000d', 7)"),
         ("bot", "X'00'"),
         ("bot", "''"),
         ("bot", "printf('%0200d', 7)"),
@@ -84,6 +87,27 @@ async fn rows_that_went_around_the_checks_are_refused_with_a_reason_and_the_othe
     assert_eq!(world.kore.polls().len(), 1, "Kore was asked about none of them");
     assert!(!world.log().contains('\u{1b}') && !world.log().contains('\u{202e}'));
     assert!(world.log().len() < 1_000_000, "the log took in no row whole");
+    assert_eq!(daemon.stop().await, 0);
+}
+
+/// Somebody's trigger keeps a recording out of the table: its row must not be called done without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_recording_the_queue_refuses_is_not_done_and_is_asked_about_ever_more_seldom() {
+    let world = World::new().await;
+    world.create_queue();
+    let trigger = "CREATE TRIGGER theirs BEFORE INSERT ON recordings BEGIN SELECT RAISE(ABORT, 'not here'); END";
+    world.execute(trigger).await.unwrap();
+    world.kore.session(&id(1), ready(1));
+    world.insert(&[&id(1)]).await;
+    let daemon = world.daemon().await;
+    eventually("it was tried three times", async || world.kore.polls_of(&id(1)).len() == 3).await;
+    let at: Vec<_> = world.kore.polls_of(&id(1)).iter().map(|poll| poll.at).collect();
+    assert!(at[2].abs_diff(at[1]) > at[1].abs_diff(at[0]).mul_f64(1.3), "{at:?}");
+    assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("pending"));
+    assert!(!world.log_lines("the queue refused a result").is_empty());
+    world.execute("DROP TRIGGER theirs").await.unwrap();
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.rows("SELECT 1 FROM recordings").await.len(), 1);
     assert_eq!(daemon.stop().await, 0);
 }
 
