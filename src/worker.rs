@@ -26,6 +26,7 @@ use crate::clock::Timestamp;
 use crate::journey::Journeys;
 use crate::pause::{Gate, What};
 use crate::queue::{Applied, Claimed, Claims, Due, Hands, QueueError, Turn, Write};
+use crate::session::Reason;
 pub use vitals::Vitals;
 
 /// How often the daemon looks whether somebody inserted a row,
@@ -53,12 +54,22 @@ pub struct Worker {
     hands: Hands,
     tasks: JoinSet<Option<Write>>,
     rows_of_tasks: HashMap<Id, i64>,
-    unwritten: FuturesUnordered<BoxFuture<'static, (i64, Option<Applied>)>>,
+    unwritten: FuturesUnordered<BoxFuture<'static, Written>>,
     until_empty: bool,
     /// When the loop last looked, in terms of [`Clock::elapsed`].
     looked_at: Duration,
     /// By how much the clock was set back in all, as far as it was heeded.
     set_back: Duration,
+}
+
+/// A result that was handed to the writer.
+#[derive(Debug)]
+struct Written {
+    row: i64,
+    /// Why the row is no longer pending, if it is not.
+    reason: Option<Reason>,
+    /// Nothing if the writer has ended.
+    applied: Option<Applied>,
 }
 
 /// Why the loop ended.
@@ -234,7 +245,7 @@ impl Worker {
             biased;
             () = stop.cancelled() => return false,
             Some(done) = self.tasks.join_next_with_id() => { self.finished(done); true }
-            Some((row, applied)) = self.unwritten.next() => { self.committed(row, applied); true }
+            Some(written) = self.unwritten.next() => { self.committed(&written); true }
             () = self.moved.notified() => true,
             () = clock.sleep(nap) => false,
         };
@@ -250,8 +261,8 @@ impl Worker {
         while let Some(done) = self.tasks.try_join_next_with_id() {
             self.finished(done);
         }
-        while let Some(Some((row, applied))) = self.unwritten.next().now_or_never() {
-            self.committed(row, applied);
+        while let Some(Some(written)) = self.unwritten.next().now_or_never() {
+            self.committed(&written);
         }
     }
 
@@ -282,8 +293,10 @@ impl Worker {
         let Some(row) = self.rows_of_tasks.remove(&id) else { return };
         match write {
             Some(write) => {
+                let reason = write.reason();
                 let committed = self.journeys.writer.submit(write);
-                self.unwritten.push(committed.map(move |applied| (row, applied.ok())).boxed());
+                self.unwritten
+                    .push(committed.map(move |applied| Written { row, reason, applied: applied.ok() }).boxed());
             }
             None => drop(self.hands.release(row)),
         }
@@ -296,7 +309,8 @@ impl Worker {
         self.journeys.after_panic(claimed)
     }
 
-    fn committed(&mut self, row: i64, applied: Option<Applied>) {
+    fn committed(&mut self, written: &Written) {
+        let Written { row, reason, applied } = *written;
         let Some(claimed) = self.hands.release(row) else { return };
         let now = self.journeys.clock.elapsed();
         if applied == Some(Applied::LeaseLost) {
@@ -306,6 +320,9 @@ impl Worker {
             return;
         }
         self.hands.win(row);
+        if let Some(reason) = reason.filter(|_| applied == Some(Applied::Yes)) {
+            self.journeys.metrics.finished(claimed.bot(), reason);
+        }
         if let Claimed::Row(claimed) = &*claimed
             && let Some(pause) = self.paused_for(&claimed.bot)
         {

@@ -143,7 +143,6 @@ impl Journeys {
             Claimed::Row(row) => self.attempt(row, place).await,
             Claimed::Invalid { lease, bot, why } => {
                 tracing::warn!(session.id = lease.label(), bot, why, "a row that is no row of ours; refused");
-                self.metrics.finished(bot, Reason::InvalidRow);
                 Some(Write::Refuses { lease: lease.clone(), why: why.clone(), at: self.clock.now() })
             }
         }

@@ -37,7 +37,9 @@ impl Journeys {
                     tracing::warn!(session.id = id, bot, kore.status = said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
                 } else {
                     let polls = step.history.polls;
-                    tracing::info!(session.id = id, bot, kore.status = said, polls, next_poll_at = %at, "not ready");
+                    // Of what nobody is told here, its pause has told.
+                    let what = if matches!(sight.seen, Seen::Trouble { .. }) { "put off" } else { "not ready" };
+                    tracing::info!(session.id = id, bot, kore.status = said, polls, next_poll_at = %at, "{what}");
                 }
                 let lease = row.lease.clone();
                 Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }
@@ -76,7 +78,6 @@ impl Journeys {
                 "finished"
             );
         }
-        self.metrics.finished(&row.bot, reason);
         Write::Finishes {
             lease: row.lease.clone(),
             history: row.history.clone(),

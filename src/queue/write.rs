@@ -114,6 +114,16 @@ pub enum Write {
 }
 
 impl Write {
+    /// Why the row is no longer pending once this is applied, if it is not.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Finishes { reason, .. } => Some(*reason),
+            Self::Refuses { .. } => Some(Reason::InvalidRow),
+            _ => None,
+        }
+    }
+
     /// The attempt that ends with it, if one does.
     pub(super) fn ends_attempt(&self) -> Option<&Lease> {
         match self {

@@ -51,7 +51,7 @@ impl Worker {
         while !self.unwritten.is_empty() {
             self.vitals.beat(self.hands.len());
             tokio::select! {
-                Some((row, applied)) = self.unwritten.next() => self.committed(row, applied),
+                Some(written) = self.unwritten.next() => self.committed(&written),
                 () = clock.sleep(LOOK) => {}
             }
         }
