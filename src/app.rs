@@ -174,8 +174,8 @@ impl App {
             self.let_go().await;
         } else {
             // The last connection that is closed moves the log into whatever stands in the queue's place by now: this one
-            // stays open until the process ends.
-            std::mem::forget(self.worker);
+            // stays open until the process ends, and the locks with it.
+            std::mem::forget((self.worker, self.queue_lock));
         }
         tracing::info!("stopped");
         ended

@@ -111,7 +111,7 @@ pub enum Reach {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostRefusal {
     /// Neither https, nor http where that is allowed.
-    #[error("a file URL at {0} is not https; `allow_insecure_http` is not set")]
+    #[error("a file URL at {0} is neither https nor, where `allow_insecure_http` is set, http")]
     Insecure(String),
     /// `https://user:password@host/`: nothing of ours looks like that, and much that deceives does.
     #[error("a file URL at {0} carries a user name, which is never followed")]

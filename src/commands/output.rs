@@ -34,9 +34,12 @@ pub(super) fn print_json(value: &Value) -> io::Result<()> {
     print(&format!("{value:#}\n"))
 }
 
-/// Says on stderr what went wrong. Where nobody listens, nobody hears it.
+/// Says on stderr what went wrong. Where nobody listens, nobody hears it. A library may quote a damaged file: a terminal
+/// is told nothing but text.
 pub(super) fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "kore-archiver: {text}");
+    let is_text = |c: char| c == '\n' || !c.is_control();
+    let spelt = |c: char| if is_text(c) { c.to_string() } else { c.escape_default().to_string() };
+    let _ = writeln!(io::stderr(), "kore-archiver: {}", text.chars().map(spelt).collect::<String>());
 }
 
 /// The last that a command says: a line of its log, if it has one, so that who reads that reads one form alone.

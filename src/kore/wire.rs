@@ -4,7 +4,8 @@
 //! where `code` is a number or a string. Tolerated: a byte order mark, other case of the keys, unknown fields, a
 //! `recording` that is missing, null or a single object, a missing file name. Not tolerated, because guessing could
 //! lose or mix recordings: a key that is there twice with different values, another session's answer, an item
-//! without a usable URL. All of that is an error of that row alone.
+//! without a usable URL, or with two. All of that is an error of that row alone. Left alone: of a key that an item spells
+//! twice alike, the last counts, as everywhere in JSON.
 //!
 //! Pure. The size is bounded by the caller, the depth by `serde_json` (128).
 
@@ -164,7 +165,11 @@ fn apart(files: Vec<SourceFile>) -> Vec<SourceFile> {
 
 fn source_file(item: &Value) -> Result<SourceFile, String> {
     let Value::Object(fields) = item else { return Err(format!("that is {}", kind(item))) };
-    let field = |name: &str| fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let named = |name: &'static str| fields.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name));
+    let field = |name| named(name).map(|(_, value)| value).next();
+    if named(FILE_URL).any(|(_, value)| Some(value) != field(FILE_URL)) {
+        return Err("with two different values of `fileUrl`".to_owned());
+    }
     let url = match field(FILE_URL) {
         Some(Value::String(text)) if !text.trim().is_empty() => {
             SignedUrl::parse(text).map_err(|what| format!("whose `fileUrl` {what}"))?

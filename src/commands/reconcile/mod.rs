@@ -90,10 +90,7 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     let bar = bar(desk.count_done(&after, since).await?);
     let (repair, tally, told_at) = (arguments.repair, Tally::new(arguments.json), clock.elapsed());
     let mut walk = Walk { desk, auditor, since, after, repair, bar, tally, clock, told_at };
-    let ended = tokio::select! {
-        ended = walk.go_on() => ended,
-        () = super::interruption() => Err(anyhow!("interrupted")),
-    };
+    let ended = walk.go_on(super::interruption()).await;
     stop.cancel();
     walk.end(ended)
 }
@@ -114,11 +111,16 @@ struct Walk {
 }
 
 impl Walk {
-    async fn go_on(&mut self) -> anyhow::Result<()> {
+    async fn go_on(&mut self, interruption: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let mut interruption = std::pin::pin!(interruption);
         loop {
             let page = sessions(&self.desk.done_page(&self.after, self.since, PAGE).await?);
             let Some(last) = page.last().map(|session| session.id.clone()) else { return Ok(()) };
-            let drifted = self.look_at(page).await?;
+            // What is written after it is not interrupted: it would be unknown whether it took place.
+            let drifted = tokio::select! {
+                drifted = self.look_at(page) => drifted?,
+                () = &mut interruption => return Err(anyhow!("interrupted")),
+            };
             if self.repair {
                 self.send_back(&drifted).await?;
             }

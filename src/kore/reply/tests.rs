@@ -91,6 +91,7 @@ fn what_cannot_be_read_is_that_rows_own_error() {
         r#"{"status":"success","recording":"https://a/?s=CANARY"}"#,
         r#"{"status":"success","recording":[{"fileUrl":"ftp://a/?s=CANARY"}]}"#,
         r#"{"status":"success","recording":[null]}"#,
+        r#"{"status":"success","recording":[{"fileUrl":"https://a/f?s=CANARY","FileUrl":"https://a/g?s=CANARY"}]}"#,
         r#"{"status":"success","errors":[{"msg":"bad https://a/?s=CANARY","code":"4002"}]}"#,
         r#"{"status":"success","sessionId":"65e7133a3242653c58d70002"}"#,
         r#"{"status":"success","recording":[{"SESSION_ID":"x","fileUrl":"https://a/f"}]}"#,
