@@ -126,6 +126,10 @@ impl Archive {
             // Somebody may have deleted one from their middle.
             let may_be_gap = newest.is_some() || !is_new;
             if may_be_gap && self.unless_stopped(self.store.head(&key_of(&name(number + 1))?)).await?.is_some() {
+                // The first one says that the session is complete, and the last one of what.
+                if number == 1 {
+                    self.put_sidecar(&key, sidecar).await?;
+                }
                 continue;
             }
             if let Some(newest) = newest.take()
