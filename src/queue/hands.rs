@@ -55,10 +55,10 @@ impl Hands {
     /// Leaves a row alone whose result was not taken, longer each time that it is the same row: nobody may make the daemon
     /// poll in circles.
     pub fn lose(&mut self, lease: &Lease, now: Duration) {
-        let lost = self.lost.entry(lease.rowid).or_default();
-        *lost = if lost.0 == lease.token { (lease.token.clone(), lost.1 + 1) } else { (lease.token.clone(), 0) };
-        let wait = shunned().wait(lost.1);
-        self.shun(lease.rowid, now + wait);
+        let before = self.lost.get(&lease.rowid).filter(|(token, _)| *token == lease.token);
+        let step = before.map_or(0, |(_, step)| step + 1);
+        self.lost.insert(lease.rowid, (lease.token.clone(), step));
+        self.shun(lease.rowid, now + shunned().wait(step));
     }
 
     /// The result of the row was taken.
