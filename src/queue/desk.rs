@@ -68,6 +68,10 @@ pub type Record = Map<String, Value>;
 /// The columns of `sessions` that CONTRACT section 2 names.
 const SESSION_COLUMNS: &str = "session_id, bot, priority, call_ended_at, metadata, enqueued_at, state, kore_status, \
     next_poll_at, polls, failures, reason, last_error, finished_at";
+/// Of a row among others, what is shown: a caller's metadata may have megabytes, and a bent row any column.
+const OUTLINE: &str = "substr(session_id, 1, 200) AS session_id, substr(bot, 1, 200) AS bot, state, reason, \
+    substr(kore_status, 1, 200) AS kore_status, polls, failures, enqueued_at, finished_at, \
+    substr(last_error, 1, 1000) AS last_error";
 /// And those of `recordings`.
 pub(super) const RECORDING_COLUMNS: &str = "session_id, file_name, bucket, key, bytes, sha256, crc64nvme, etag, version_id, content_type, suspect, archived_at";
 
@@ -196,7 +200,7 @@ impl Desk {
     /// [`QueueError`] if the queue cannot be read.
     pub async fn newest_in_need(&self, most: u32) -> Result<Vec<Record>, QueueError> {
         let sql = format!(
-            "SELECT {SESSION_COLUMNS} FROM sessions WHERE state IN ('suspect', 'failed') \
+            "SELECT {OUTLINE} FROM sessions WHERE state IN ('suspect', 'failed') \
              ORDER BY finished_at DESC LIMIT CAST(?1 AS INTEGER)"
         );
         self.read(&sql, &[&most.to_string()]).await
