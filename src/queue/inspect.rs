@@ -28,6 +28,17 @@ impl Desk {
         Ok(version.first().and_then(|row| row["version"].as_str()).unwrap_or_default().to_owned())
     }
 
+    /// How many rows are in no state that there is: they went around the CHECKs, and nobody works on them.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the queue cannot be read.
+    pub async fn count_stateless(&self) -> Result<u64, QueueError> {
+        let sql = "SELECT COUNT(*) AS sessions FROM sessions WHERE typeof(state) <> 'text' \
+                   OR state NOT IN ('pending', 'done', 'suspect', 'unavailable', 'failed')";
+        let rows = self.read(sql, &[]).await?;
+        Ok(rows.first().and_then(|row| row["sessions"].as_u64()).unwrap_or_default())
+    }
+
     /// How many rows are `done` and finished at `since` or later, with an id after `after`.
     ///
     /// # Errors

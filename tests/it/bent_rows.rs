@@ -111,6 +111,29 @@ async fn a_row_whose_recording_the_queue_refuses_is_not_done_and_is_asked_about_
     assert_eq!(daemon.stop().await, 0);
 }
 
+/// They are found by `check`, and what it advises puts them to work.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_in_no_state_that_there_is_are_told_and_can_be_put_right_x4() {
+    let world = World::new().await;
+    world.create_queue();
+    let bent = "PRAGMA ignore_check_constraints = ON; INSERT INTO sessions (session_id, state) VALUES";
+    world.execute(&format!("{bent} ('{}', 'Pending'), ('{}', X'70656e64696e67')", id(1), id(2))).await.unwrap();
+    let told = world.run(&["check", "--offline"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("2 rows are in no state"), "{told}");
+    let from = told.find("UPDATE sessions").expect("it says what to do");
+    world.execute(told[from..].lines().next().unwrap()).await.unwrap();
+    for number in 1..=2 {
+        world.kore.session(&id(number), ready(number.into()));
+    }
+    let daemon = world.daemon().await;
+    for number in 1..=2 {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived");
+    }
+    assert!(!String::from_utf8_lossy(&world.run(&["check", "--offline"]).stdout).contains("in no state"));
+    assert_eq!(daemon.stop().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_that_is_no_object_and_bots_that_nobody_knows_are_refused_and_said_why_x5_x6() {
     let world = World::new().await;

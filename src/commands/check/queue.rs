@@ -145,6 +145,13 @@ async fn of_contents(report: &mut Report, desk: Desk) -> Result<Desk, QueueError
             return Err(error);
         }
     }
+    let stateless = desk.count_stateless().await?;
+    if stateless > 0 {
+        let detail = format!("{stateless} rows are in no state that there is, so nobody works on them");
+        let advice = "UPDATE sessions SET state = 'pending' WHERE typeof(state) <> 'text' OR state NOT IN \
+                      ('pending', 'done', 'suspect', 'unavailable', 'failed')";
+        report.fault("queue rows", &detail, advice);
+    }
     if let Some(holder) = desk.daemon() {
         report.note("daemon", &format!("one works on this queue: {holder}"));
     }
