@@ -8,6 +8,10 @@ use super::desk::Record;
 use super::{Desk, QueueError};
 use crate::clock::Timestamp;
 
+/// A row in no state that there is: it went around the CHECKs, and nobody works on it.
+pub const STATELESS: &str =
+    "typeof(state) <> 'text' OR state NOT IN ('pending', 'done', 'suspect', 'unavailable', 'failed')";
+
 impl Desk {
     /// Reads the database's structure whole, and takes its write lock for a moment. SQLite's version.
     ///
@@ -28,14 +32,12 @@ impl Desk {
         Ok(version.first().and_then(|row| row["version"].as_str()).unwrap_or_default().to_owned())
     }
 
-    /// How many rows are in no state that there is: they went around the CHECKs, and nobody works on them.
+    /// How many rows are [`STATELESS`].
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn count_stateless(&self) -> Result<u64, QueueError> {
-        let sql = "SELECT COUNT(*) AS sessions FROM sessions WHERE typeof(state) <> 'text' \
-                   OR state NOT IN ('pending', 'done', 'suspect', 'unavailable', 'failed')";
-        let rows = self.read(sql, &[]).await?;
+        let rows = self.read(&format!("SELECT COUNT(*) AS sessions FROM sessions WHERE {STATELESS}"), &[]).await?;
         Ok(rows.first().and_then(|row| row["sessions"].as_u64()).unwrap_or_default())
     }
 

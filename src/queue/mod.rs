@@ -33,6 +33,7 @@ pub use claim::{Claims, Due};
 pub use desk::Desk;
 pub use hands::Hands;
 pub use index::Turn;
+pub use inspect::STATELESS;
 pub use lock::RunLock;
 pub use rows::{Claimed, Lease, Row, metadata};
 pub use write::{Applied, Write};

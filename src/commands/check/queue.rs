@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::report::Report;
-use crate::queue::{Desk, QueueError};
+use crate::queue::{Desk, QueueError, STATELESS};
 
 /// The group that the package makes (CONTRACT section 1).
 const GROUP: &str = "kore-archiver";
@@ -148,9 +148,8 @@ async fn of_contents(report: &mut Report, desk: Desk) -> Result<Desk, QueueError
     let stateless = desk.count_stateless().await?;
     if stateless > 0 {
         let detail = format!("{stateless} rows are in no state that there is, so nobody works on them");
-        let advice = "UPDATE sessions SET state = 'pending' WHERE typeof(state) <> 'text' OR state NOT IN \
-                      ('pending', 'done', 'suspect', 'unavailable', 'failed')";
-        report.fault("queue rows", &detail, advice);
+        let advice = format!("UPDATE sessions SET state = 'pending' WHERE {STATELESS}");
+        report.fault("queue rows", &detail, &advice);
     }
     if let Some(holder) = desk.daemon() {
         report.note("daemon", &format!("one works on this queue: {holder}"));
