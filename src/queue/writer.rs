@@ -256,9 +256,11 @@ impl Scribe {
     ) -> Result<Option<VecDeque<Applied>>, sqlx::Error> {
         // In one go, for each statement by itself costs a turn of SQLite's thread. What fails from here on until the
         // COMMIT is rolled back with the connection, which is not used again.
-        let begin = "BEGIN IMMEDIATE; UPDATE daemon SET batch = ?1 WHERE run = ?2 AND batch <> ?1 RETURNING batch";
-        let passed = sqlx::query(begin).bind(self.batch).bind(&self.run).fetch_all(&mut *connection).await?;
-        let is_repeat = passed.is_empty();
+        // Asked by `changes()`: RETURNING would have SQLite make a table for its answer.
+        let begin = "BEGIN IMMEDIATE; UPDATE daemon SET batch = ?1 WHERE run = ?2 AND batch <> ?1; SELECT changes()";
+        let passed: i64 =
+            sqlx::query_scalar(begin).bind(self.batch).bind(&self.run).fetch_one(&mut *connection).await?;
+        let is_repeat = passed == 0;
         if is_repeat {
             let run: String = sqlx::query_scalar("SELECT run FROM daemon").fetch_one(&mut *connection).await?;
             if run != self.run {
