@@ -8,6 +8,7 @@
 //! cargo test --test sim                                       the short form, and all regressions
 //! cargo test --release --test sim -- --seeds 1000000          the long form
 //! cargo test --test sim -- --seed 4711                        one seed, with its trace
+//! cargo test --test sim -- --whole ...                        no brief runs: seeds as they were before there were any
 //! ```
 
 mod actor;
@@ -31,10 +32,14 @@ mod world;
 
 use std::process::ExitCode;
 
+use plan::{Plan, Size};
 use report::{Report, tell_failure, tell_trace};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Enough to meet every fault many times, in a minute of a debug build.
-const SHORT: u64 = 2000;
+const SHORT: u64 = 3000;
 /// One seed in so many is played twice, and must go the same way.
 const REPLAYED: u64 = 32;
 /// After so many seeds a long run says how far it is.
@@ -46,18 +51,20 @@ struct Orders {
     seeds: u64,
     from: u64,
     one: Option<u64>,
+    size: Size,
     list: bool,
 }
 
 impl Orders {
     fn read(mut words: impl Iterator<Item = String>) -> Self {
-        let mut orders = Self { seeds: SHORT, from: 0, one: None, list: false };
+        let mut orders = Self { seeds: SHORT, from: 0, one: None, size: Size::Drawn, list: false };
         while let Some(word) = words.next() {
             let mut number = || words.next().and_then(|text| text.parse().ok()).expect("a number follows");
             match word.as_str() {
                 "--seeds" => orders.seeds = number(),
                 "--from" => orders.from = number(),
                 "--seed" => orders.one = Some(number()),
+                "--whole" => orders.size = Size::Whole,
                 "--list" => orders.list = true,
                 // Filters and flags of the usual test harness.
                 _ => {}
@@ -75,13 +82,14 @@ fn main() -> ExitCode {
     }
     let mut bench = bench::Bench::new();
     if let Some(seed) = orders.one {
-        let plan = plan::Plan::of(seed);
+        let plan = Plan::of(seed, orders.size);
         let outcome = run::play(&mut bench, &plan, true);
         return tell_trace(&plan, &outcome);
     }
     let mut report = Report::default();
-    for seed in regressions().chain(orders.from..orders.from + orders.seeds) {
-        let plan = plan::Plan::of(seed);
+    let drawn = (orders.from..orders.from + orders.seeds).map(|seed| (seed, orders.size));
+    for (seed, size) in regressions().chain(drawn) {
+        let plan = Plan::of(seed, size);
         // Some are played twice: a simulation that cannot be replayed proves little.
         let is_replayed = seed % REPLAYED == 0;
         let outcome = run::play(&mut bench, &plan, is_replayed);
@@ -103,6 +111,10 @@ fn main() -> ExitCode {
     report.tell()
 }
 
-fn regressions() -> impl Iterator<Item = u64> {
-    REGRESSIONS.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
+fn regressions() -> impl Iterator<Item = (u64, Size)> {
+    REGRESSIONS.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let seed = words.next()?.parse().ok()?;
+        Some((seed, if words.next() == Some("whole:") { Size::Whole } else { Size::Drawn }))
+    })
 }

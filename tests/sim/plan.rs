@@ -40,6 +40,18 @@ pub(crate) enum Op {
 }
 
 impl Op {
+    /// Whose it is.
+    fn session(self) -> Option<usize> {
+        match self {
+            Self::Insert(one)
+            | Self::Replace(one)
+            | Self::Requeue(one)
+            | Self::Delete(one)
+            | Self::ForeignObject(one) => Some(one),
+            _ => None,
+        }
+    }
+
     /// For the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -64,6 +76,8 @@ impl Op {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    pub(crate) size: Size,
+    pub(crate) is_brief: bool,
     pub(crate) scripts: Vec<Script>,
     pub(crate) mix: Mix,
     pub(crate) ops: Vec<Op>,
@@ -75,9 +89,21 @@ pub(crate) struct Plan {
 
 /// Nobody waits for room.
 const AMPLE: u64 = 1 << 30;
+/// Of a thousand seeds, how many mean a brief run: two of them take what a whole one does. Some bugs show in few rows and
+/// operations as soon, others need many at once.
+const BRIEF: u32 = 750;
+
+/// How much of a seed's plan is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// All of it.
+    Whole,
+    /// As the seed says: of most the beginning alone.
+    Drawn,
+}
 
 impl Plan {
-    pub(crate) fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64, size: Size) -> Self {
         let mut rng = Rng::new(seed);
         let sessions = 1 + rng.index(4);
         let scripts: Vec<Script> = (0..sessions).map(|number| Script::random(&mut rng, number)).collect();
@@ -95,7 +121,20 @@ impl Plan {
         }
         // Drawn last, so that what a seed meant before this was drawn is as it was.
         let memory = if rng.chance(300) { *rng.pick(&[1024, 2048, 4096]) } else { AMPLE };
-        Self { seed, scripts, mix, ops, part_size, memory }
+        let is_brief = rng.chance(BRIEF) && size == Size::Drawn;
+        let mut plan = Self { seed, size, is_brief, scripts, mix, ops, part_size, memory };
+        if is_brief {
+            plan.shorten(&mut rng);
+        }
+        plan
+    }
+
+    /// One or two sessions, and 4 to 15 operations beside those that bring them.
+    fn shorten(&mut self, rng: &mut Rng) {
+        self.scripts.truncate(1 + rng.index(2));
+        let sessions = self.scripts.len();
+        self.ops.retain(|op| op.session().is_none_or(|one| one < sessions));
+        self.ops.truncate(sessions + 4 + rng.index(12));
     }
 
     /// Whether room is so short that parts are sent while they come.

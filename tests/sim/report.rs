@@ -7,7 +7,7 @@ use std::time::Duration;
 use kore_archiver::clock::{Clock as _, SystemClock};
 
 use crate::fault::Fault;
-use crate::plan::Plan;
+use crate::plan::{Plan, Size};
 use crate::run::Outcome;
 
 /// After so many failing seeds the rest would say nothing new.
@@ -19,6 +19,7 @@ const LAST_LINES: usize = 400;
 pub(crate) struct Report {
     clock: SystemClock,
     seeds: u64,
+    brief: u64,
     failed: u64,
     steps: u64,
     puts: u64,
@@ -33,10 +34,11 @@ pub(crate) struct Report {
 
 impl Default for Report {
     fn default() -> Self {
-        let (seeds, failed, steps, puts, flows, replayed, differed) = (0, 0, 0, 0, 0, 0, 0);
+        let (seeds, brief, failed, steps, puts, flows, replayed, differed) = (0, 0, 0, 0, 0, 0, 0, 0);
         Self {
             clock: SystemClock::new(),
             seeds,
+            brief,
             failed,
             steps,
             puts,
@@ -54,6 +56,7 @@ impl Report {
     pub(crate) fn add(&mut self, plan: &Plan, outcome: &Outcome) -> u64 {
         plan.ops.iter().for_each(|op| *self.ops.entry(op.name()).or_default() += 1);
         self.seeds += 1;
+        self.brief += u64::from(plan.is_brief);
         self.failed += u64::from(!outcome.violations.is_empty());
         self.steps += outcome.steps;
         self.puts += outcome.puts;
@@ -82,10 +85,11 @@ impl Report {
         let took = self.clock.elapsed().max(Duration::from_millis(1)).as_secs_f64();
         let strikes: u64 = self.strikes.iter().sum();
         println!(
-            "simulation: {} trials in {took:.1} s ({:.0} a second): {} calls, {} objects, {} parts sent while they came, \
+            "simulation: {} trials in {took:.1} s ({:.0} a second), {} of them brief: {} calls, {} objects, {} parts sent while they came, \
              {strikes} faults, {} replays compared ({} differed): {} violations",
             self.seeds,
             precise(self.seeds) / took,
+            self.brief,
             self.steps,
             self.puts,
             self.flows,
@@ -107,7 +111,8 @@ fn precise(count: u64) -> f64 {
 }
 
 pub(crate) fn tell_failure(plan: &Plan, outcome: &Outcome) {
-    println!("seed {} fails (`cargo test --test sim -- --seed {}` plays all of it):", plan.seed, plan.seed);
+    let whole = if plan.size == Size::Whole { " --whole" } else { "" };
+    println!("seed {0} fails (`cargo test --test sim -- --seed {0}{whole}` plays all of it):", plan.seed);
     outcome.violations.iter().take(3).for_each(|violation| println!("  {violation}"));
     println!("  made smaller: faults {:?}", plan.mix.on().collect::<Vec<_>>());
     println!("  operations {:?}", plan.ops);
