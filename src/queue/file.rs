@@ -27,6 +27,9 @@ const APPLICATION_ID: i32 = 0x4b4f_5245;
 /// Kibibytes of pages that a connection keeps, as SQLite wants it said: the inner pages of ten million rows' indexes. Fewer
 /// rows need less.
 const CACHE: &str = "-16384";
+/// What is kept of a write-ahead log that grew, once SQLite starts it afresh; without it the file stays as long as it
+/// ever was, and looks as if somebody still kept a transaction open.
+const WAL_KEPT: &str = "67108864";
 /// How long SQLite itself waits for another program's lock before it says busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first SQLite without the WAL-reset bug, by which several writers could lose commits.
@@ -274,6 +277,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("cache_size", CACHE)
+        .pragma("journal_size_limit", WAL_KEPT)
         .disable_statement_logging()
 }
 
@@ -318,6 +322,22 @@ mod tests {
         let _open = connect(&path).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "the queue, its -wal and its -shm");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_grew_is_cut_once_it_starts_afresh_q8() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        create_if_missing(&path).await.unwrap();
+        let mut queue = connect(&path).await.unwrap();
+        let kept: u64 = WAL_KEPT.parse().unwrap();
+        let grow = format!("CREATE TABLE large (body BLOB); INSERT INTO large VALUES (zeroblob({}))", kept + kept / 8);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(grow)).execute(&mut queue).await.unwrap();
+        let log = folder.path().join("queue.db-wal");
+        assert!(fs::metadata(&log).unwrap().len() > kept);
+        // The commit above put all of it into the queue; the next one starts the log afresh.
+        sqlx::query("DROP TABLE large").execute(&mut queue).await.unwrap();
+        assert_eq!(fs::metadata(&log).unwrap().len(), kept);
     }
 
     #[tokio::test]
