@@ -49,23 +49,28 @@ impl Archive {
         }
     }
 
-    /// Compares one object with what is claimed of it; `read_back` reads it whole.
+    /// Compares one object with what is claimed of it; `read_back` reads it whole, if its storage class lets it be read.
     ///
     /// # Errors
     /// [`CopyError`] of the bucket.
     pub async fn audit(&self, claim: &Claim, read_back: bool) -> Result<Audit, CopyError> {
         let Some(head) = self.unless_stopped(self.store.head(&claim.key)).await? else { return Ok(Audit::Missing) };
-        Ok(match Verified::compare(&claim.receipt, reported(&head)) {
-            Comparison::Different(how) => Audit::Different(how),
-            Comparison::Same(_) | Comparison::Unknown if read_back => {
-                let read = self.unless_stopped(self.read_back(&claim.key, claim.receipt.bytes)).await?;
-                match Verified::compare_read_back(&claim.receipt, &read, reported(&head)) {
-                    Comparison::Same(_) => Audit::Whole,
-                    Comparison::Different(how) => Audit::Different(how),
-                    Comparison::Unknown => Audit::Different("nothing that could be compared".to_owned()),
+        let mut compared = Verified::compare(&claim.receipt, reported(&head));
+        if read_back && !matches!(compared, Comparison::Different(_)) {
+            match self.unless_stopped(self.read_back(&claim.key, claim.receipt.bytes)).await {
+                Err(CopyError::Store(StoreError::Unreadable(why))) => {
+                    tracing::warn!(
+                        key = claim.key.as_str(),
+                        why,
+                        "not read back; what the store reports of it has to do"
+                    );
                 }
+                read => compared = Verified::compare_read_back(&claim.receipt, &read?, reported(&head)),
             }
+        }
+        Ok(match compared {
             Comparison::Same(_) => Audit::Whole,
+            Comparison::Different(how) => Audit::Different(how),
             Comparison::Unknown => by_tags(claim, &head),
         })
     }

@@ -67,6 +67,15 @@ async fn a_bucket_that_holds_everything_is_said_to() {
     assert_eq!((code, world.s3.count(Op::GetObject) - reads), (0, 3));
 }
 
+/// As after a rule that moves objects to an archive class.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_back_is_judged_by_its_head_and_stops_nothing() {
+    let world = done(1..=3).await;
+    world.s3.fail_next(Op::GetObject, Times::Forever, Fault::Status(403, "InvalidObjectState"));
+    let (code, document) = reconcile(&world, &["--read-back"]);
+    assert_eq!((code, drift(&document), document["finished"].as_bool()), (0, vec![], Some(true)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_different_or_without_its_sidecar_is_told_and_repaired() {
     let world = done(1..=4).await;
