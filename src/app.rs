@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::sync::{Mutex, Notify, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::archive::Archive;
@@ -106,7 +106,7 @@ impl App {
                 Arc::clone(&clock),
                 shutdown.hard.clone(),
             ),
-            polls: Arc::new(Semaphore::new(settings.poll.concurrency)),
+            polls: Arc::new(Seats::new(settings.poll.concurrency, settings.bots.keys())),
             transfers: Arc::new(Seats::new(settings.transfer.concurrency, settings.bots.keys())),
             pauses,
             flights,

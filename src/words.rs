@@ -16,6 +16,8 @@ const LONGEST_READ: usize = 4096;
 /// A run of so many letters and digits is a key or a signature: the signature of a token has 43 characters, a secret key
 /// of AWS 40. A UUID (36) counts as none of them, whatever stands around it.
 const SECRET_RUN: usize = 40;
+/// No word of a name is longer.
+const LONGEST_WORD: usize = 20;
 /// A shorter value is part of ordinary words.
 const SHORTEST_KNOWN: usize = 6;
 const HIDDEN: &str = "[hidden]";
@@ -152,7 +154,13 @@ fn query_in(word: &str) -> Option<usize> {
 fn is_a_key(run: &str) -> bool {
     let has = |is: fn(&u8) -> bool| run.as_bytes().iter().any(is);
     let is_mixed = has(u8::is_ascii_digit) || has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
-    run.len() >= SECRET_RUN && is_mixed
+    run.len() >= SECRET_RUN && is_mixed && !is_a_name(run)
+}
+
+/// Made of short words, as a host's label is: `acme-call-recordings-eu-central-1-123456789012`.
+fn is_a_name(run: &str) -> bool {
+    run.split('-')
+        .all(|word| word.len() <= LONGEST_WORD && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
 }
 
 /// Each UUID replaced by a dot, so that it makes no run longer.
@@ -204,6 +212,10 @@ mod tests {
         assert_eq!(plain("(https://a.b/f?x,'(CANARY)[CANARY]) {?s=a,CANARY}"), "(https://a.b/f?[hidden] {?[hidden]");
         assert_eq!(plain("at https://u:CANARY@a.b/x"), "at https://a.b/x");
         assert_eq!(plain(&format!("s={}", "CANARY00".repeat(6))), "[hidden]");
+        assert_eq!(plain(&format!("s {}", "canary00".repeat(6))), "s [hidden]");
+        let host =
+            "the file host acme-call-recordings-production-eu-central-1-123456789012.s3.example.com is not named";
+        assert_eq!(plain(host), host);
         assert_eq!(
             plain("bot st-00000000-0000-0000-0000-000000000000?"),
             "bot st-00000000-0000-0000-0000-000000000000?"

@@ -305,7 +305,7 @@ impl Worker {
     fn after_panic(&self, error: &JoinError) -> Option<Write> {
         let row = self.rows_of_tasks.get(&error.id())?;
         let claimed = self.hands.get(*row)?;
-        tracing::error!(session.id = claimed.lease().label(), %error, "working on this row failed inside the daemon");
+        tracing::error!(session.id = claimed.lease().label(), %error, "a panic while working on this row; it is charged a failure and tried again");
         self.journeys.after_panic(claimed)
     }
 

@@ -20,5 +20,7 @@ pub(super) fn share_one(environment: &Environment) {
     }
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_else(|| env!("CARGO_PKG_NAME").into());
-    let _ = Command::new("/proc/self/exe").arg0(name).args(words).env(HEAPS, "1").exec();
+    // By its own name, which `ps` and the kernel's log show.
+    let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
+    let _ = Command::new(program).arg0(name).args(words).env(HEAPS, "1").exec();
 }

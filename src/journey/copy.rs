@@ -217,11 +217,11 @@ impl Journeys {
         let bytes = kept.verified.receipt().bytes;
         let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
         tracing::info!(
-            session.id = %row.session_id, bot = row.bot, key = %kept.key, bytes, seconds,
+            key = %kept.key, bytes, seconds,
             content_type = kept.inspection.content_type, adopted = kept.adopted, suspect, "archived a file"
         );
         if kept.beside {
-            tracing::warn!(session.id = %row.session_id, key = %plan.key, beside = %kept.key, "other bytes stand under this key; the file went beside them");
+            tracing::warn!(key = %plan.key, beside = %kept.key, "other bytes stand under this key; the file went beside them");
             let detail = json!({ "key": plan.key.as_str(), "beside": kept.key.as_str() });
             self.event(row, "conflict", detail);
         }

@@ -27,8 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::archive::Archive;
 use crate::clock::Clock;
@@ -74,7 +75,7 @@ pub struct Journeys {
     /// The bucket.
     pub archive: Archive,
     /// Sessions asked about at once.
-    pub polls: Arc<Semaphore>,
+    pub polls: Arc<Seats>,
     /// Files copied at once.
     pub transfers: Arc<Seats>,
     /// What waits for somebody else.
@@ -139,17 +140,21 @@ impl Journeys {
 
     /// Makes one attempt at a row. `None`: it is given back as it was.
     pub async fn travel(&self, claimed: &Claimed, place: Option<Place>) -> Option<Write> {
-        match claimed {
-            Claimed::Row(row) => self.attempt(row, place).await,
-            Claimed::Invalid { lease, bot, why } => {
-                tracing::warn!(session.id = lease.label(), bot, why, "a row that is no row of ours; refused");
-                Some(Write::Refuses { lease: lease.clone(), why: why.clone(), at: self.clock.now() })
+        let attempt = async {
+            match claimed {
+                Claimed::Row(row) => self.attempt(row, place).await,
+                Claimed::Invalid { lease, why, .. } => {
+                    tracing::warn!(why, "a row that breaks the queue's rules: failed as invalid_row");
+                    Some(Write::Refuses { lease: lease.clone(), why: why.clone(), at: self.clock.now() })
+                }
             }
-        }
+        };
+        attempt.instrument(span(claimed)).await
     }
 
     async fn attempt(&self, row: &Row, place: Option<Place>) -> Option<Write> {
         let Some(bot) = self.bots.get(&row.bot) else {
+            self.metrics.failed(Stage::Poll);
             let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
             return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error)), false));
         };
@@ -158,7 +163,7 @@ impl Journeys {
         }
         let asked = self.ask(row, bot, place).await;
         if matches!(asked, Asked::Answer(_) | Asked::Sight(_)) {
-            self.mention_hint(row);
+            self.mention_hint(row).await;
         }
         match asked {
             Asked::Answer(answer) => self.act_on(row, bot, answer).await,
@@ -172,7 +177,7 @@ impl Journeys {
         let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Asked::Released,
-            permit = self.turn(bot, place) => permit,
+            permit = self.turn(row, bot, place) => permit,
         };
         let Ok(pass) = self.pauses.enter(&What::Bot(row.bot.clone())) else { return Asked::Released };
         let answer = tokio::select! {
@@ -195,10 +200,10 @@ impl Journeys {
     }
 
     /// One of the daemon's polls, at this account's turn. Who has no place yet joins the line at its end.
-    async fn turn(&self, bot: &Bot, place: Option<Place>) -> SemaphorePermit<'_> {
+    async fn turn(&self, row: &Row, bot: &Bot, place: Option<Place>) -> SemaphorePermit<'_> {
         let mut place = place.unwrap_or_else(|| bot.line.join());
         let _first = place.be_first().await;
-        let permit = self.polls.acquire().await.expect("this semaphore is never closed");
+        let permit = self.polls.take(&row.bot).await;
         bot.vendor.turn().await;
         permit
     }
@@ -272,7 +277,7 @@ impl Journeys {
                 drop(self.writer.submit(Write::Paused(pause)));
             }
             Some(Change::Resumed(what, reason)) => {
-                tracing::info!(what, reason, "going on");
+                tracing::info!(what, reason, "the pause is over");
                 self.metrics.paused(&what, reason, false);
                 drop(self.writer.submit(Write::Resumed { what }));
             }
@@ -285,13 +290,14 @@ impl Journeys {
         drop(self.writer.submit(Write::Event { session_id, kind, detail }));
     }
 
-    /// A hint that cannot be used is mentioned once.
-    fn mention_hint(&self, row: &Row) {
+    /// A hint that cannot be used is mentioned at a row's first look, and later if it was not yet: it may be set at any time.
+    async fn mention_hint(&self, row: &Row) {
+        let Some(hint) = row.unusable_hint.as_deref() else { return };
         let is_first_look = row.history.polls == 0 && row.history.failures == 0 && row.history.error_step == 0;
-        if let Some(hint) = row.unusable_hint.as_deref().filter(|_| is_first_look) {
-            tracing::warn!(session.id = %row.session_id, call_ended_at = hint, "no time, or in the future; ignored");
+        if is_first_look || !self.desk.has_event(row.session_id.as_str(), HINT_IGNORED).await.unwrap_or(true) {
+            tracing::warn!(call_ended_at = hint, "call_ended_at is no UTC time, or lies in the future: ignored");
             let detail = json!({ "call_ended_at": hint });
-            self.event(row, "call_ended_at_ignored", detail);
+            self.event(row, HINT_IGNORED, detail);
         }
     }
 
@@ -300,26 +306,24 @@ impl Journeys {
         let (id, status) = (row.session_id.as_str(), answer.status.as_str());
         match answer.status.kind() {
             StatusKind::Other if !self.desk.has_event(id, UNKNOWN_STATUS).await.unwrap_or(true) => {
-                tracing::warn!(
-                    session.id = id,
-                    bot = row.bot,
-                    kore.status = status,
-                    "a status that is not known; waiting as for media_in_progress"
-                );
+                tracing::warn!(kore.status = status, "a status that is not known; waiting as for media_in_progress");
                 self.event(row, UNKNOWN_STATUS, json!({ "kore_status": status }));
             }
             StatusKind::Success if answer.recordings.is_empty() => {
-                tracing::warn!(
-                    session.id = id,
-                    bot = row.bot,
-                    "success without recordings; waiting as for media_in_progress"
-                );
+                tracing::warn!("success without recordings; waiting as for media_in_progress");
             }
             _ => {}
         }
     }
 }
 
+/// One an attempt: whatever is logged meanwhile says whose it is, at every level.
+fn span(claimed: &Claimed) -> Span {
+    tracing::error_span!("attempt", session.id = claimed.lease().label(), bot = claimed.bot())
+}
+
+/// The event of a `call_ended_at` that is of no use.
+const HINT_IGNORED: &str = "call_ended_at_ignored";
 /// The event of a status that is not known.
 const UNKNOWN_STATUS: &str = "unknown_status";
 

@@ -42,9 +42,9 @@ type Sha256Text = String;
 
 impl Journeys {
     pub(super) async fn plan(&self, row: &Row, files: Vec<SourceFile>) -> Result<Vec<Plan>, Sight> {
-        let records = self.desk.known(&row.session_id).await.map_err(|error| Sight {
-            seen: Seen::Trouble { at_least: Duration::ZERO },
-            trouble: Some((Stage::Queue, error.to_string())),
+        let records = self.desk.known(&row.session_id).await.map_err(|error| {
+            self.metrics.failed(Stage::Queue);
+            Sight { seen: Seen::Trouble { at_least: Duration::ZERO }, trouble: Some((Stage::Queue, error.to_string())) }
         })?;
         let known: BTreeMap<Sha256Text, Known> = records.iter().filter_map(|record| self.known(record)).collect();
         let sources: Vec<Sha256> = files.iter().map(|file| file.url.digest()).collect();
@@ -56,9 +56,12 @@ impl Journeys {
             let sound = known.as_ref().filter(|known| known.facts.suspect.is_none());
             let key = match sound {
                 Some(known) => known.key.clone(),
-                None => self.template.key(parts, &name).map_err(|error| Sight {
-                    seen: Seen::Failure { not_found: false },
-                    trouble: Some((Stage::Upload, format!("the key of a file would not do: {error}"))),
+                None => self.template.key(parts, &name).map_err(|error| {
+                    self.metrics.failed(Stage::Upload);
+                    Sight {
+                        seen: Seen::Failure { not_found: false },
+                        trouble: Some((Stage::Upload, format!("the key of a file would not do: {error}"))),
+                    }
                 })?,
             };
             Ok(Plan { place, file, source, key, known })

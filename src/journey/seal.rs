@@ -18,7 +18,7 @@ impl Journeys {
     /// what was archived is in the table, so that the next attempt finds it there.
     pub(super) async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording], is_new: bool) -> Option<Sight> {
         if let Err(sight) = self.unless_changed(row).await {
-            tracing::info!(session.id = %row.session_id, "the row was changed meanwhile; no sidecar is written for it");
+            tracing::info!("the row was changed meanwhile; no sidecar is written for it");
             return Some(sight);
         }
         let sidecar = Sidecar {

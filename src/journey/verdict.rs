@@ -1,6 +1,6 @@
 //! What came of an attempt: decided, logged once, and made a write.
 
-use super::{Journeys, Sight};
+use super::{Journeys, Sight, span};
 use crate::clock::Timestamp;
 use crate::decide::{Next, Seen, Step};
 use crate::metrics::Stage;
@@ -29,17 +29,16 @@ impl Journeys {
         let charged = step.history.failures > row.history.failures;
         let note = sight.trouble.as_ref().map(|(stage, error)| Note::new(stage.as_str(), charged, error));
         let kore_status = status.map(|status| status.as_str().to_owned());
-        let (id, bot) = (row.session_id.as_str(), row.bot.as_str());
         match step.next {
             Next::Wait(at) => {
                 if let Some((stage, error)) = &sight.trouble {
                     let (stage, failures) = (stage.as_str(), step.history.failures);
-                    tracing::warn!(session.id = id, bot, kore.status = said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
+                    tracing::warn!(kore.status = said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
                 } else {
                     let polls = step.history.polls;
                     // Of what nobody is told here, its pause has told.
                     let what = if matches!(sight.seen, Seen::Trouble { .. }) { "put off" } else { "not ready" };
-                    tracing::info!(session.id = id, bot, kore.status = said, polls, next_poll_at = %at, "{what}");
+                    tracing::info!(kore.status = said, polls, next_poll_at = %at, "{what}");
                 }
                 let lease = row.lease.clone();
                 Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }
@@ -60,23 +59,13 @@ impl Journeys {
         trouble: Option<(Stage, String)>,
         charged: bool,
     ) -> Write {
-        let (id, bot, state, polls) =
-            (row.session_id.as_str(), row.bot.as_str(), reason.state().as_str(), row.history.polls);
+        let (state, polls) = (reason.state().as_str(), row.history.polls);
         let said = status.map_or("", Status::as_str);
         let error = trouble.as_ref().map_or("", |(_, error)| error.as_str());
         if reason == Reason::Archived {
-            tracing::info!(session.id = id, bot, state, reason = reason.as_str(), polls, "finished");
+            tracing::info!(state, reason = reason.as_str(), polls, "finished");
         } else {
-            tracing::warn!(
-                session.id = id,
-                bot,
-                state,
-                reason = reason.as_str(),
-                polls,
-                kore.status = said,
-                error,
-                "finished"
-            );
+            tracing::warn!(state, reason = reason.as_str(), polls, kore.status = said, error, "finished");
         }
         Write::Finishes {
             lease: row.lease.clone(),
@@ -95,7 +84,8 @@ impl Journeys {
             Claimed::Row(row) => {
                 let error = "working on this row failed inside the daemon; please report it with its log".to_owned();
                 let sight = Sight { seen: Seen::Failure { not_found: false }, trouble: Some((Stage::Poll, error)) };
-                Some(self.conclude(row, None, sight))
+                self.metrics.failed(Stage::Poll);
+                Some(span(claimed).in_scope(|| self.conclude(row, None, sight)))
             }
             Claimed::Invalid { .. } => None,
         }
@@ -104,7 +94,7 @@ impl Journeys {
 
 /// It is too early to ask.
 pub(super) fn put_off(row: &Row, at: Timestamp) -> Write {
-    tracing::info!(session.id = %row.session_id, bot = row.bot, next_poll_at = %at, "too early to ask");
+    tracing::info!(next_poll_at = %at, "too early to ask");
     let (lease, history) = (row.lease.clone(), row.history.clone());
     Write::Waits { lease, history, kore_status: None, next_poll_at: at, note: None }
 }

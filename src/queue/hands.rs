@@ -16,6 +16,9 @@ fn shunned() -> Backoff {
     Backoff::new(Duration::from_secs(2), 2.0, Duration::from_mins(15)).expect("the constants make sense")
 }
 
+/// How long it is remembered of a row that was tried again, or is there no more.
+const REMEMBERED: Duration = Duration::from_hours(1);
+
 /// Rows that are not to be claimed.
 #[derive(Debug, Default)]
 pub struct Hands {
@@ -23,8 +26,8 @@ pub struct Hands {
     sessions: HashSet<String>,
     /// Until when, on the monotonic clock.
     shunned: HashMap<i64, Duration>,
-    /// Whose result was not taken, and how often in a row.
-    lost: HashMap<i64, (String, u32)>,
+    /// Whose result was not taken: the token, how often in a row, and until when it is left alone.
+    lost: HashMap<i64, (String, u32, Duration)>,
 }
 
 impl Hands {
@@ -55,10 +58,11 @@ impl Hands {
     /// Leaves a row alone whose result was not taken, longer each time that it is the same row: nobody may make the daemon
     /// poll in circles.
     pub fn lose(&mut self, lease: &Lease, now: Duration) {
-        let before = self.lost.get(&lease.rowid).filter(|(token, _)| *token == lease.token);
-        let step = before.map_or(0, |(_, step)| step + 1);
-        self.lost.insert(lease.rowid, (lease.token.clone(), step));
-        self.shun(lease.rowid, now + shunned().wait(step));
+        let before = self.lost.get(&lease.rowid).filter(|(token, ..)| *token == lease.token);
+        let step = before.map_or(0, |(_, step, _)| step + 1);
+        let until = now + shunned().wait(step);
+        self.lost.insert(lease.rowid, (lease.token.clone(), step, until));
+        self.shun(lease.rowid, until);
     }
 
     /// The result of the row was taken.
@@ -69,6 +73,7 @@ impl Hands {
     /// Forgets whom to leave alone once the time has come.
     pub fn forgive(&mut self, now: Duration) {
         self.shunned.retain(|_, until| *until > now);
+        self.lost.retain(|_, (_, _, until)| *until + REMEMBERED > now);
     }
 
     /// Until the first row that is left alone may be taken again.

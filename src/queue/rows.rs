@@ -119,6 +119,13 @@ macro_rules! mark {
 }
 pub(super) use mark;
 
+/// The pattern of times in the schema's CHECKs.
+macro_rules! utc {
+    () => {
+        "'[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9].[0-9][0-9][0-9]Z'"
+    };
+}
+
 /// A column's first so many characters, as bytes; nothing of what is longer than any column may be, which is not even
 /// read: SQLite knows a value's length without it.
 macro_rules! head {
@@ -175,10 +182,16 @@ pub(super) const COLUMNS: &str = concat!(
         THEN 'call_ended_at must be text like 2026-11-23T08:15:00Z, or NULL' \
     WHEN typeof(metadata) NOT IN ('text', 'null') OR length(metadata) > 1000000 \
         THEN 'metadata must be text holding a JSON object of at most 1,000,000 characters, or NULL' \
-    WHEN typeof(enqueued_at) <> 'text' OR enqueued_at NOT GLOB '????-??-??T??:??:??.???Z' \
+    WHEN typeof(enqueued_at) <> 'text' OR enqueued_at NOT GLOB ",
+    utc!(),
+    " \
         THEN 'enqueued_at must be UTC text like 2026-11-23T08:15:00.000Z' \
-    WHEN typeof(next_poll_at) <> 'text' OR next_poll_at NOT GLOB '????-??-??T??:??:??.???Z' \
+    WHEN typeof(next_poll_at) <> 'text' OR next_poll_at NOT GLOB ",
+    utc!(),
+    " \
         THEN 'next_poll_at must be UTC text like 2026-11-23T08:15:00.000Z' \
+    WHEN typeof(reason) NOT IN ('text', 'null') OR typeof(finished_at) NOT IN ('text', 'null') \
+        THEN 'reason and finished_at are text, written by the daemon' \
     WHEN typeof(polls) <> 'integer' OR typeof(failures) <> 'integer' OR polls < 0 OR failures < 0 \
         THEN 'polls and failures are counts, written by the daemon' \
     WHEN typeof(kore_status) NOT IN ('text', 'null') OR typeof(last_error) NOT IN ('text', 'null') \

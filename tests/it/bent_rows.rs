@@ -23,9 +23,13 @@ async fn rows_that_went_around_the_checks_are_refused_with_a_reason_and_the_othe
         ("metadata", "'{' || printf('%01000001d', 7)"),
         ("enqueued_at", "'yesterday'"),
         ("enqueued_at", "X'00'"),
+        ("enqueued_at", "'abcd-ef-ghTij:kl:mn.opqZ'"),
         ("next_poll_at", "''"),
         ("next_poll_at", "X'00'"),
         ("next_poll_at", "'zzz'"),
+        ("next_poll_at", "'0000-xx-xxTxx:xx:xx.xxxZ'"),
+        ("reason", "X'00'"),
+        ("finished_at", "X'00'"),
         ("polls", "'x'"),
         ("polls", "-7"),
         ("failures", "X'00'"),
@@ -198,6 +202,12 @@ async fn absurd_times_and_priorities_are_clamped_and_processed_x8() {
         assert_eq!(world.end_of(&id(number)).await, "done/archived", "{number}");
         let ignored = usize::from([8, 9].contains(&number));
         assert_eq!(world.events(&id(number), "call_ended_at_ignored").await, ignored, "{number}");
+    }
+    // Of a row that was polled before.
+    world.execute("UPDATE sessions SET state = 'pending', call_ended_at = 'yesterday' WHERE rowid <= 2").await.unwrap();
+    for number in 1..=2 {
+        assert_eq!(world.end_of(&id(number)).await, "done/archived", "{number}");
+        assert_eq!(world.events(&id(number), "call_ended_at_ignored").await, 1, "{number}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Places among bots: what one of them does slowly keeps no other from being asked about and copied.
 
-use crate::support::kore::{Quirk, SourceFile, Timeline};
-use crate::support::rows::{eventually, rest};
+use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
+use crate::support::rows::{eventually, ready, rest};
 use crate::support::scene::recording;
 use crate::support::world::{World, id};
 
@@ -27,5 +27,27 @@ async fn a_bot_whose_file_host_is_slow_holds_neither_all_rows_nor_all_transfers(
     world.insert_for("sibling", &id(11)).await;
     assert_eq!(world.end_of(&id(11)).await, "done/archived");
     assert_eq!(in_flight().await, Some(3.0));
+    daemon.kill().await;
+}
+
+/// More rows whose polls are never answered than there are places, of one bot; then a session of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_whose_kore_is_silent_does_not_hold_all_polls() {
+    let mut world = World::new().await;
+    world.add_bot("sibling", "other", None);
+    world.set("poll.concurrency", "4").set("poll.timeout", "\"60s\"");
+    world.create_queue();
+    for number in 1..=10 {
+        world.kore.session(&id(number), Timeline::new().finally(Answer::hang()));
+        world.insert_for("default", &id(number)).await;
+    }
+    world.kore.session(&id(11), ready(11));
+    let daemon = world.daemon().await;
+    eventually("all places but one are taken", async || world.kore.polls().len() >= 3).await;
+    rest(1500).await;
+    assert_eq!(world.kore.polls().len(), 3, "of 4");
+
+    world.insert_for("sibling", &id(11)).await;
+    assert_eq!(world.end_of(&id(11)).await, "done/archived");
     daemon.kill().await;
 }

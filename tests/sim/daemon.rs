@@ -16,7 +16,7 @@ use kore_archiver::key::KeyTemplate;
 use kore_archiver::metrics::Metrics;
 use kore_archiver::pause::Pauses;
 use kore_archiver::queue::{Claims, Desk, Due, Queue, RunLock, Turn, Writer};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Plan;
@@ -64,7 +64,7 @@ pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, plan: 
         template: bucket.key_template.clone(),
         bucket: bucket.name.clone(),
         archive: Archive::new(store, ledger, &bucket, &transfer(plan), Arc::clone(&clock), stop.clone()),
-        polls: Arc::new(Semaphore::new(PLENTY)),
+        polls: Arc::new(Seats::new(PLENTY, [])),
         transfers: Arc::new(Seats::new(PLENTY, [])),
         pauses: Pauses::new(Arc::clone(&clock), policy.error),
         flights: Flights::new(Arc::clone(&clock)),

@@ -72,6 +72,25 @@ async fn what_cannot_be_read_any_more_keeps_no_row_from_its_end() {
     world.assert_clean();
 }
 
+/// Also of what knows keys alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_of_an_attempt_says_whose_it_is() {
+    let mut world = World::in_parts().await;
+    world.set("log.level", "\"warn\"");
+    for op in [Op::UploadPart, Op::AbortUpload] {
+        world.s3.fail_next(op, Times::Forever, Fault::Status(403, "AccessDenied"));
+    }
+    world.ready(&id(1), files()).await;
+    let daemon = world.daemon().await;
+    world.until_logged("an upload could not be aborted").await;
+    let line: serde_json::Value = serde_json::from_str(&world.log_lines("could not be aborted")[0]).unwrap();
+    let told = ["session.id", "bot"].map(|name| line[name].as_str());
+    assert_eq!(told, [Some(id(1).as_str()), Some("default")], "{line}");
+    world.s3.heal();
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(daemon.stop().await, 0);
+}
+
 /// Whoever deletes a row wants no more of its files.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_deleted_is_copied_no_further() {
