@@ -1,4 +1,4 @@
-//! The composition root: the only place that builds the edges and puts them together. Build, run, drain.
+//! The composition root of the daemon: builds the edges and puts them together. Build, run, drain.
 
 mod lessons;
 mod service;

@@ -1,8 +1,7 @@
 //! What was sent, what the bucket reports, and the proof that they agree.
 //!
 //! A [`Receipt`] is counted while the bytes pass from Kore to the bucket. A [`Verified`] can be made in this module
-//! only, by comparing a receipt with what the bucket says after the last write; only with it does the queue take a
-//! recording. So "done" cannot be written for an object that nobody looked at.
+//! only, by comparing a receipt with what the bucket says after the last write; of nothing else is a recording made.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
 //! Soft, then hard: the first SIGTERM, SIGINT or SIGHUP asks the daemon to finish, the second ends it at once.
 //!
 //! SIGHUP is what a terminal or a session that is closed sends to what runs in it; by itself it would end the process
-//! in the middle of everything; `nohup` has it ignored, and then it stays so. What is to happen comes before it is told: a log that takes its time delays no end.
+//! in the middle of everything; where the parent had it ignored, as `nohup` does, it stays so. The token is cancelled
+//! before the line is logged, because a log may take its time.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What the archive needs of an object store: ten calls, and what can go wrong with them.
+//! What the archive needs of an object store, and what can go wrong with it.
 //!
 //! [`ObjectStore`] is implemented by `s3` over the AWS SDK, and by simulations. It decides nothing: when to look,
 //! what to compare and what to do about a conflict is the archive's. Each call is one request as far as the caller is

@@ -1,4 +1,4 @@
-//! A snapshot of the environment: the only place in the crate that asks `std::env`.
+//! A snapshot of the environment: nothing else reads variables.
 //!
 //! It is taken once, at start, and passed on, so that tests bring their own and nothing changes under a running daemon.
 //! It holds no more than what this program reads: the credentials of other programs stay where they are.

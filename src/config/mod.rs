@@ -192,7 +192,7 @@ pub struct PollSettings {
     pub jitter: f64,
     /// For one request to Kore, body included.
     pub timeout: Duration,
-    /// How long `media_unavailable` is doubted.
+    /// How long `media_unavailable`, and that Kore failed, are doubted.
     pub unavailable_grace: Duration,
     /// How long "not yet" is believed.
     pub give_up_after: Duration,

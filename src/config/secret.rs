@@ -18,7 +18,7 @@ use super::layers::text_of;
 /// A client secret is some 44 characters; what is longer than this is another file.
 const LONGEST: u64 = 4096;
 
-/// Where a client secret is; the secret itself is read when it is needed, so that a rotation needs no restart.
+/// Where a client secret is; a file is read when the secret is needed, so that its rotation needs no restart.
 #[derive(Clone, Debug)]
 pub enum ClientSecret {
     /// `client_secret_file`, or a systemd credential.

@@ -17,7 +17,7 @@
 //! - **Clock.** Monotonic: a jump of the wall clock neither bursts nor starves.
 //!
 //! Intervals under a millisecond (over 60,000 a minute) are finer than timers: there, slots up to a millisecond ahead are
-//! granted without sleeping, and only the rate over some milliseconds holds. Pausing after a 429 is the worker's.
+//! granted without sleeping, and only the rate over some milliseconds holds. Pausing after a 429 is the journey's.
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::task::{Context, Poll};

@@ -101,7 +101,7 @@ impl Document {
         if named.any(other) { Err("another session's answer".to_owned()) } else { Ok(()) }
     }
 
-    /// The files, each once by the path of its URL, in Kore's order; and what is wrong with the first item that is no
+    /// The files, each once by what of its URL names it, in Kore's order; and what is wrong with the first item that is no
     /// file, counted from 0.
     ///
     /// # Errors

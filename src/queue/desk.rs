@@ -134,7 +134,7 @@ impl Desk {
         .await
     }
 
-    /// Sends rows back to `pending`; says which of the ids, or how many of the state, were.
+    /// Sends rows back to `pending`; says how many were.
     ///
     /// # Errors
     /// [`QueueError`]; nothing is changed then.

@@ -219,7 +219,7 @@ fn unless_refused(written: Result<(), sqlx::Error>) -> Result<(), sqlx::Error> {
 }
 
 /// A bent row may hold anything in any column, its token included: it is known by its place and its mark. What would break
-/// the CHECKs again is left as it is; they are off for this statement (see the writer).
+/// the CHECKs again is left as it is; they are off for this statement.
 async fn refuses(
     connection: &mut SqliteConnection,
     lease: &Lease,

@@ -42,7 +42,7 @@ pub trait Vendor: Send + Sync + fmt::Debug {
 pub struct Answer {
     /// What Kore says of the session.
     pub status: Status,
-    /// The files, each once (by the path of its URL), in Kore's order. Empty unless the status is `success`.
+    /// The files, each once (by what of its URL names it), in Kore's order. Empty unless the status is `success`.
     pub recordings: Vec<SourceFile>,
     /// What is wrong with an item of the list that is no file: its siblings are copied, and the row is not done.
     pub fault: Option<String>,
@@ -87,7 +87,7 @@ pub enum PollError {
         /// What Kore said.
         message: String,
     },
-    /// Another 4xx, a redirect, or an answer that cannot be read, carries `errors` or speaks of another session.
+    /// Another 4xx, or an answer that cannot be read, carries `errors` or speaks of another session.
     #[error("{message}")]
     Refused {
         /// What came, and why it was not accepted.

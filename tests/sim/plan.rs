@@ -48,7 +48,15 @@ impl Op {
             | Self::Requeue(one)
             | Self::Delete(one)
             | Self::ForeignObject(one) => Some(one),
-            _ => None,
+            Self::Weird(_)
+            | Self::Look
+            | Self::Steps(_)
+            | Self::Advance(_)
+            | Self::Jump(_)
+            | Self::Die
+            | Self::DieMidWrite
+            | Self::TakeOver
+            | Self::ForeignUpload => None,
         }
     }
 
@@ -119,7 +127,7 @@ impl Plan {
             let (one, other) = (rng.index(ops.len()), rng.index(ops.len()));
             ops.swap(one, other);
         }
-        // Drawn last, so that what a seed meant before this was drawn is as it was.
+        // Drawn after all that seeds meant before, as is what follows, so that they mean it still.
         let memory = if rng.chance(300) { *rng.pick(&[1024, 2048, 4096]) } else { AMPLE };
         let is_brief = rng.chance(BRIEF) && size == Size::Drawn;
         let mut plan = Self { seed, size, is_brief, scripts, mix, ops, part_size, memory };
