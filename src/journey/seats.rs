@@ -1,9 +1,9 @@
 //! Room for what is done at once, polls and copies, shared by all bots.
 //!
 //! A bot's file host may be slow for hours, or its Kore answer nothing until each request times out, and it would come to
-//! hold every seat, while the recordings of another bot are deleted by Kore unread. So each bot has one seat of its own, and all of them share the rest: what one does
-//! slowly costs the others pace, and stops none. Where bots are so many that this would leave less than half to share,
-//! all seats are shared, and nothing is promised.
+//! hold every seat, while the recordings of another bot are deleted by Kore unread. So each bot has one seat of its own,
+//! and all of them share the rest: what one does slowly costs the others pace, and stops none. Where bots are so many that
+//! this would leave less than half to share, all seats are shared, and nothing is promised.
 
 use std::collections::BTreeMap;
 
