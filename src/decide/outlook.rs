@@ -162,6 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_not_put_off_by_the_shortest_wait() {
+        let model = taught(50);
+        let at_most = |most| {
+            let hasty = PollSettings { adaptive_max: most, adaptive_max_old: most, ..policy(Schedule::Adaptive) };
+            outlook(&model).first_look(&hasty, &row(), start(), start(), 0.5)
+        };
+        let shortest = LEAST.min(policy(Schedule::Adaptive).media_in_progress.initial());
+        assert_eq!(at_most(shortest), None);
+        assert!(at_most(MINUTE).is_some());
+    }
+
+    #[test]
     fn a_row_of_which_something_came_is_not_new() {
         let model = taught(50);
         let told = |change: fn(&mut History)| {
