@@ -274,6 +274,8 @@ mod tests {
             assert_eq!(url.unsigned(name), name);
         }
         assert_eq!(SignedUrl::parse("https://a/f").unwrap().unsigned("f?"), "f?");
+        // A query without names.
+        assert_eq!(SignedUrl::parse("https://a/f?CANARY").unwrap().unsigned("f?CANARY"), "f");
     }
 
     #[test]
