@@ -1,9 +1,9 @@
 //! One heap for all threads.
 //!
 //! glibc gives each thread a heap of its own, and what one thread took and another gives back leaves holes in all of
-//! them: 30 to 40 MB at the peak of a daemon with default settings. It listens to its environment alone, and reads that before
-//! `main`; so the daemon starts itself once more in its own place, as the process that it is, unless whoever started it
-//! has chosen (as the unit does).
+//! them: 30 to 40 MB at the peak of a daemon with default settings. It listens to its environment alone, and reads that
+//! before `main`; so the daemon starts itself once more in its own place, as the process that it is, unless whoever
+//! started it has chosen (as the unit does).
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
