@@ -3,61 +3,15 @@
 //! A [`Receipt`] is counted while the bytes pass from Kore to the bucket. A [`Verified`] can be made in this module
 //! only, by comparing a receipt with what the bucket says after the last write; of nothing else is a recording made.
 
+mod sha256;
+
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// A SHA-256 digest; its text is lower-case hex.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sha256([u8; 32]);
-
-impl Sha256 {
-    /// The digest itself.
-    #[must_use]
-    pub fn new(digest: [u8; 32]) -> Self {
-        Self(digest)
-    }
-
-    /// The digest of `bytes`.
-    #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "a SHA-256 is 32 bytes")]
-    pub fn of(bytes: &[u8]) -> Self {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-        Self(digest.as_ref().try_into().expect("SHA-256 is 32 bytes"))
-    }
-
-    /// Reads 64 hex digits.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(digest))
-    }
-
-    /// The first 8 hex digits, as they stand in lengthened names.
-    #[must_use]
-    pub fn short(&self) -> String {
-        self.to_string()[..8].to_owned()
-    }
-}
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sha256({self})")
-    }
-}
+pub(crate) use sha256::Hashing;
+pub use sha256::Sha256;
 
 /// A CRC64NVME over a whole object; its text is base64 of the big-endian bytes, as S3 writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,6 +96,7 @@ impl Checksums {
 }
 
 /// Counts and sums what passes: [`Checksums`] in the making.
+#[derive(Clone)]
 pub(crate) struct Summing {
     bytes: u64,
     crc64nvme: crc_fast::Digest,
@@ -169,7 +124,7 @@ impl Summing {
         self.bytes
     }
 
-    pub(crate) fn checksums(self) -> Checksums {
+    pub(crate) fn checksums(&self) -> Checksums {
         Checksums {
             bytes: self.bytes,
             crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
@@ -179,20 +134,15 @@ impl Summing {
 }
 
 /// Counts and hashes what passes.
+#[derive(Default)]
 pub struct Tally {
-    sha256: aws_lc_rs::digest::Context,
+    sha256: Hashing,
     sums: Summing,
 }
 
 impl fmt::Debug for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tally").field("bytes", &self.sums.bytes).finish_non_exhaustive()
-    }
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self { sha256: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256), sums: Summing::default() }
     }
 }
 
@@ -203,6 +153,20 @@ impl Tally {
         self.sums.update(bytes);
     }
 
+    /// Takes in the sums of the next bytes, and hands out what is to be [hashed](Hashing::update) of them.
+    pub(crate) fn update_sums<'a>(
+        &mut self,
+        sums: &Summing,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> &mut Hashing {
+        if self.sums.bytes == 0 {
+            self.sums = sums.clone();
+        } else {
+            pieces.into_iter().for_each(|piece| self.sums.update(piece));
+        }
+        &mut self.sha256
+    }
+
     /// How many bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -211,11 +175,9 @@ impl Tally {
 
     /// What all of it amounts to.
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "a SHA-256 is 32 bytes")]
     pub fn receipt(self) -> Receipt {
         let Checksums { bytes, crc64nvme, crc32 } = self.sums.checksums();
-        let sha256 = Sha256::new(self.sha256.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"));
-        Receipt { bytes, sha256, crc64nvme, crc32: Some(crc32) }
+        Receipt { bytes, sha256: self.sha256.finish(), crc64nvme, crc32: Some(crc32) }
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod flow;
 mod memory;
+mod pairing;
 mod segments;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use futures_util::StreamExt;
 pub use flow::{Flow, Sink, flow};
 pub use memory::Memory;
 use memory::Room;
+pub use pairing::Pairing;
 use segments::Gathering;
 pub use segments::Segments;
 
@@ -68,6 +70,7 @@ pub struct Poured {
 pub struct Intake {
     download: Download,
     memory: Memory,
+    pairing: Pairing,
     part_size: u64,
     may_flow: bool,
     tally: Tally,
@@ -99,7 +102,14 @@ impl Intake {
     /// Starts reading. Parts are of `part_size`, or larger if the longest possible body would need more than 10,000.
     /// They flow if they may and must.
     #[must_use]
-    pub fn new(download: Download, memory: Memory, part_size: u64, max_bytes: u64, may_flow: bool) -> Self {
+    pub fn new(
+        download: Download,
+        memory: Memory,
+        pairing: Pairing,
+        part_size: u64,
+        max_bytes: u64,
+        may_flow: bool,
+    ) -> Self {
         let longest = download.length.unwrap_or(max_bytes);
         Self {
             inspector: Inspector::new(download.length),
@@ -107,6 +117,7 @@ impl Intake {
             may_flow: may_flow && download.length.is_some_and(|length| length > 0),
             download,
             memory,
+            pairing,
             tally: Tally::default(),
             ahead: None,
             ended: false,
@@ -142,9 +153,12 @@ impl Intake {
         }
         let segments = gathering.finish();
         let is_last = self.ends_with(segments.len()).await?;
-        let checksums = Checksums::of(segments.iter().map(AsRef::as_ref));
-        segments.iter().for_each(|segment| self.look_at(segment));
-        Ok(Coming::Held(Portion { segments, checksums, is_last, _room: room }))
+        let mut sums = Summing::default();
+        segments.iter().for_each(|segment| sums.update(segment));
+        segments.iter().for_each(|segment| self.inspector.feed(segment));
+        let hashing = self.tally.update_sums(&sums, segments.iter().map(AsRef::as_ref));
+        self.pairing.update(hashing, &segments).await;
+        Ok(Coming::Held(Portion { segments, checksums: sums.checksums(), is_last, _room: room }))
     }
 
     /// Passes a part on that [flows](Coming::Flows), to whoever holds the other end.

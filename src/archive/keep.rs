@@ -88,7 +88,8 @@ impl Archive {
             let download = self.unless_stopped(job.vendor.open(job.url)).await?;
             let (part_size, max_bytes) = (self.transfer.part_size, self.transfer.max_bytes);
             let flows = may_flow && self.store.takes_flows();
-            let mut intake = Intake::new(download, self.memory.clone(), part_size, max_bytes, flows);
+            let mut intake =
+                Intake::new(download, self.memory.clone(), self.pairing.clone(), part_size, max_bytes, flows);
             let round = match self.unless_stopped(intake.next_part()).await? {
                 Coming::Held(body) if body.is_last => {
                     Ok(Round::Kept(Box::new(self.keep_small(job, intake, body).await?)))

@@ -38,7 +38,7 @@ use crate::key::{NotAKey, ObjectKey};
 use crate::media::Doubt;
 use crate::receipt::{Comparison, Receipt, Reported, Tally, Verified};
 use crate::source::FetchError;
-use crate::transfer::{Memory, Segments};
+use crate::transfer::{Memory, Pairing, Segments};
 use leftovers::Leftovers;
 use store::{Label, ObjectHead, ObjectStore, StoreError, UploadId};
 
@@ -94,6 +94,7 @@ pub struct Archive {
     store: Arc<dyn ObjectStore>,
     ledger: Arc<dyn UploadLedger>,
     memory: Memory,
+    pairing: Pairing,
     suspect_prefix: String,
     transfer: TransferSettings,
     leftovers: Leftovers,
@@ -125,6 +126,7 @@ impl Archive {
             store,
             ledger,
             memory: Memory::new(transfer.memory, Arc::clone(&clock)),
+            pairing: Pairing::default(),
             suspect_prefix: bucket.suspect_prefix.clone(),
             transfer: *transfer,
             leftovers: Leftovers::default(),

@@ -18,7 +18,7 @@ fn download(pieces: Vec<Bytes>, length: Option<u64>, ends: bool) -> Download {
 }
 
 fn intake(download: Download, memory: &Memory) -> Intake {
-    Intake::new(download, memory.clone(), PART, 1 << 40, false)
+    Intake::new(download, memory.clone(), Pairing::default(), PART, PART * 10_000, false)
 }
 
 /// The next part, of one that may not flow.
@@ -120,7 +120,7 @@ async fn a_part_larger_than_all_the_room_takes_all_of_it_and_does_not_wait_for_e
 const LARGE: u64 = 8 * WINDOW;
 
 fn large(body: Download, memory: &Memory) -> Intake {
-    Intake::new(body, memory.clone(), LARGE, 1 << 40, true)
+    Intake::new(body, memory.clone(), Pairing::default(), LARGE, 1 << 40, true)
 }
 
 #[tokio::test]
@@ -248,7 +248,10 @@ async fn a_part_of_unknown_length_or_that_must_be_held_waits_for_room() {
 #[test]
 fn parts_grow_where_ten_thousand_would_not_hold_the_file() {
     let memory = memory(1);
-    let size = |length| Intake::new(download(Vec::new(), Some(length), true), memory.clone(), PART, 1, false).part_size;
+    let size = |length| {
+        Intake::new(download(Vec::new(), Some(length), true), memory.clone(), Pairing::default(), PART, 1, false)
+            .part_size
+    };
     assert_eq!(size(PART * 10_000), PART);
     assert_eq!(size(PART * 10_000 + 1), PART + 1);
 }
