@@ -159,6 +159,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_done_takes_back_nothing_of_the_next() {
+        let pairing = open();
+        let [mut one, mut other, mut third, mut fourth] = [1, 2, 3, 4].map(|byte| work(byte, LEAST));
+        let mut first = Box::pin(pairing.update(&mut one.0, &one.1));
+        assert!((&mut first).now_or_never().is_none());
+        pairing.update(&mut other.0, &other.1).now_or_never().expect("the first is there");
+        let mut next = Box::pin(pairing.update(&mut third.0, &third.1));
+        assert!((&mut next).now_or_never().is_none());
+        first.now_or_never().expect("it is done");
+        pairing.update(&mut fourth.0, &fourth.1).now_or_never().expect("the third is there");
+        next.now_or_never().expect("it is done");
+        assert_eq!(third.0.finish(), third.2);
+    }
+
+    #[tokio::test]
     async fn who_meets_nobody_does_it_alone() {
         let pairing = open();
         for _ in 0..2 {
