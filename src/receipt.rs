@@ -9,12 +9,13 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crc_fast::CrcAlgorithm;
 
 pub(crate) use sha256::Hashing;
 pub use sha256::Sha256;
 
 /// A CRC64NVME over a whole object; its text is base64 of the big-endian bytes, as S3 writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Crc64Nvme(pub u64);
 
 impl fmt::Display for Crc64Nvme {
@@ -32,7 +33,7 @@ impl Crc64Nvme {
 }
 
 /// A CRC32 (ISO-HDLC) over a whole object; its text is base64 of the big-endian bytes, as S3 writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Crc32(pub u32);
 
 impl fmt::Display for Crc32 {
@@ -63,20 +64,21 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    pub(crate) fn of(sums: &Checksums, sha256: Sha256) -> Self {
+        let Checksums { bytes, crc64nvme, crc32 } = *sums;
+        Self { bytes, sha256, crc64nvme, crc32: Some(crc32) }
+    }
+
     /// Whether these, in order, make up the whole, as far as their lengths and CRC64NVMEs tell.
     #[must_use]
     pub fn is_of<'a>(&self, parts: impl IntoIterator<Item = &'a Checksums>) -> bool {
-        let (bytes, crc) = parts.into_iter().fold((0, Crc64Nvme(0)), |(bytes, crc), part| {
-            let algorithm = crc_fast::CrcAlgorithm::Crc64Nvme;
-            let crc = crc_fast::checksum_combine(algorithm, crc.0, part.crc64nvme.0, part.bytes);
-            (bytes + part.bytes, Crc64Nvme(crc))
-        });
-        (bytes, crc) == (self.bytes, self.crc64nvme)
+        let whole = parts.into_iter().fold(Checksums::default(), |before, part| before.then(part));
+        (whole.bytes, whole.crc64nvme) == (self.bytes, self.crc64nvme)
     }
 }
 
 /// What S3 checks a part by: SHA-256 is left out, because it costs more than all the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checksums {
     /// How many bytes.
     pub bytes: u64,
@@ -93,10 +95,27 @@ impl Checksums {
         pieces.into_iter().for_each(|piece| sums.update(piece));
         sums.checksums()
     }
+
+    /// Those of these bytes and the next ones, which are not looked at for it.
+    pub(crate) fn then(&self, next: &Self) -> Self {
+        if self.bytes == 0 {
+            return *next;
+        }
+        let combined = |algorithm, ours, theirs| crc_fast::checksum_combine(algorithm, ours, theirs, next.bytes);
+        Self {
+            bytes: self.bytes + next.bytes,
+            crc64nvme: Crc64Nvme(combined(CrcAlgorithm::Crc64Nvme, self.crc64nvme.0, next.crc64nvme.0)),
+            crc32: crc32(combined(CrcAlgorithm::Crc32IsoHdlc, self.crc32.0.into(), next.crc32.0.into())),
+        }
+    }
+}
+
+fn crc32(sum: u64) -> Crc32 {
+    Crc32(u32::try_from(sum).expect("a CRC32 is 32 bits"))
 }
 
 /// Counts and sums what passes: [`Checksums`] in the making.
-#[derive(Clone)]
+#[derive(Debug)]
 pub(crate) struct Summing {
     bytes: u64,
     crc64nvme: crc_fast::Digest,
@@ -107,8 +126,8 @@ impl Default for Summing {
     fn default() -> Self {
         Self {
             bytes: 0,
-            crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
-            crc32: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc),
+            crc64nvme: crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme),
+            crc32: crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc),
         }
     }
 }
@@ -128,22 +147,16 @@ impl Summing {
         Checksums {
             bytes: self.bytes,
             crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
-            crc32: Crc32(u32::try_from(self.crc32.finalize()).expect("a CRC32 is 32 bits")),
+            crc32: crc32(self.crc32.finalize()),
         }
     }
 }
 
 /// Counts and hashes what passes.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Tally {
     sha256: Hashing,
     sums: Summing,
-}
-
-impl fmt::Debug for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tally").field("bytes", &self.sums.bytes).finish_non_exhaustive()
-    }
 }
 
 impl Tally {
@@ -151,20 +164,6 @@ impl Tally {
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         self.sums.update(bytes);
-    }
-
-    /// Takes in the sums of the next bytes, and hands out what is to be [hashed](Hashing::update) of them.
-    pub(crate) fn update_sums<'a>(
-        &mut self,
-        sums: &Summing,
-        pieces: impl IntoIterator<Item = &'a [u8]>,
-    ) -> &mut Hashing {
-        if self.sums.bytes == 0 {
-            self.sums = sums.clone();
-        } else {
-            pieces.into_iter().for_each(|piece| self.sums.update(piece));
-        }
-        &mut self.sha256
     }
 
     /// How many bytes so far.
@@ -176,8 +175,7 @@ impl Tally {
     /// What all of it amounts to.
     #[must_use]
     pub fn receipt(self) -> Receipt {
-        let Checksums { bytes, crc64nvme, crc32 } = self.sums.checksums();
-        Receipt { bytes, sha256: self.sha256.finish(), crc64nvme, crc32: Some(crc32) }
+        Receipt::of(&self.sums.checksums(), self.sha256.finish())
     }
 }
 

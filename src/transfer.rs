@@ -28,7 +28,7 @@ use segments::Gathering;
 pub use segments::Segments;
 
 use crate::media::{self, Ending, Inspection, Inspector};
-use crate::receipt::{Checksums, Receipt, Summing, Tally};
+use crate::receipt::{Checksums, Hashing, Receipt, Summing};
 use crate::source::{Download, FetchError};
 
 /// What a part that flows holds at most: two connections' buffers, and what is between them.
@@ -73,7 +73,9 @@ pub struct Intake {
     pairing: Pairing,
     part_size: u64,
     may_flow: bool,
-    tally: Tally,
+    /// Of all parts before the one that comes.
+    sums: Checksums,
+    sha256: Hashing,
     inspector: Inspector,
     /// What arrived beyond the part that was asked for.
     ahead: Option<Bytes>,
@@ -118,7 +120,8 @@ impl Intake {
             download,
             memory,
             pairing,
-            tally: Tally::default(),
+            sums: Checksums::default(),
+            sha256: Hashing::default(),
             ahead: None,
             ended: false,
             begun: None,
@@ -151,14 +154,12 @@ impl Intake {
                 break;
             }
         }
-        let segments = gathering.finish();
-        let is_last = self.ends_with(segments.len()).await?;
-        let mut sums = Summing::default();
-        segments.iter().for_each(|segment| sums.update(segment));
+        let (segments, sums) = gathering.finish();
+        let checksums = self.add(&sums);
         segments.iter().for_each(|segment| self.inspector.feed(segment));
-        let hashing = self.tally.update_sums(&sums, segments.iter().map(AsRef::as_ref));
-        self.pairing.update(hashing, &segments).await;
-        Ok(Coming::Held(Portion { segments, checksums: sums.checksums(), is_last, _room: room }))
+        let is_last = self.ends().await?;
+        self.pairing.update(&mut self.sha256, &segments).await;
+        Ok(Coming::Held(Portion { segments, checksums, is_last, _room: room }))
     }
 
     /// Passes a part on that [flows](Coming::Flows), to whoever holds the other end.
@@ -167,11 +168,13 @@ impl Intake {
     /// What went wrong with the source. The body cannot be read on after that.
     pub async fn pour(&mut self, sink: Sink) -> Result<Poured, FetchError> {
         let bytes = self.expected();
-        let mut sums = Summing::default();
+        let mut sums = Box::<Summing>::default();
         let mut window = None;
         if let Some((gathering, mut room)) = self.begun.take() {
-            for piece in gathering.finish() {
-                self.pass(piece, &mut sums, &sink).await;
+            let (pieces, its_sums) = gathering.finish();
+            sums = its_sums;
+            for piece in pieces {
+                self.pass(piece, &sink).await;
             }
             room.shrink_to(WINDOW);
             window = Some(room);
@@ -179,19 +182,26 @@ impl Intake {
         while sums.bytes() < bytes
             && let Some(piece) = self.next(bytes - sums.bytes()).await?
         {
-            self.pass(piece, &mut sums, &sink).await;
+            sums.update(&piece);
+            self.pass(piece, &sink).await;
         }
         drop((sink, window));
-        Ok(Poured { checksums: sums.checksums(), is_last: self.ends_with(0).await? })
+        Ok(Poured { checksums: self.add(&sums), is_last: self.ends().await? })
     }
 
-    async fn pass(&mut self, piece: Bytes, sums: &mut Summing, sink: &Sink) {
+    async fn pass(&mut self, piece: Bytes, sink: &Sink) {
         if piece.is_empty() {
             return;
         }
-        sums.update(&piece);
         self.look_at(&piece);
         sink.send(piece).await;
+    }
+
+    /// A part has come.
+    fn add(&mut self, part: &Summing) -> Checksums {
+        let checksums = part.checksums();
+        self.sums = self.sums.then(&checksums);
+        checksums
     }
 
     /// Room for the next part; none if it is short, and the part may flow.
@@ -209,7 +219,7 @@ impl Intake {
     /// The first bytes of a body, for the upload is begun under the name of what they are; nothing where they have passed.
     async fn head(&mut self) -> Result<Gathering, FetchError> {
         let mut head = Gathering::default();
-        while self.tally.bytes() == 0
+        while self.sums.bytes == 0
             && head.len() < (media::HEAD as u64).min(self.expected())
             && let Some(piece) = self.next(self.expected() - head.len()).await?
         {
@@ -235,12 +245,17 @@ impl Intake {
     /// # Errors
     /// What went wrong with the source.
     pub async fn drain(&mut self) -> Result<(), FetchError> {
+        let mut sums = Box::<Summing>::default();
         if let Some((gathering, _room)) = self.begun.take() {
-            gathering.finish().iter().for_each(|piece| self.look_at(piece));
+            let (pieces, its_sums) = gathering.finish();
+            sums = its_sums;
+            pieces.iter().for_each(|piece| self.look_at(piece));
         }
         while let Some(piece) = self.next(u64::MAX).await? {
+            sums.update(&piece);
             self.look_at(&piece);
         }
+        self.add(&sums);
         Ok(())
     }
 
@@ -258,7 +273,7 @@ impl Intake {
 
     /// Asks the inspector, or, where what is in hand of the first part has not passed it yet, one of its kind.
     fn ask<T>(&self, question: impl FnOnce(&Inspector) -> T) -> T {
-        let Some((gathering, _)) = self.begun.as_ref().filter(|_| self.tally.bytes() == 0) else {
+        let Some((gathering, _)) = self.begun.as_ref().filter(|_| self.sums.bytes == 0) else {
             return question(&self.inspector);
         };
         let mut ahead = Inspector::new(self.download.length);
@@ -270,19 +285,23 @@ impl Intake {
     #[must_use]
     pub fn finish(self) -> Arrival {
         let ending = if self.download.end_is_marked { Ending::Marked } else { Ending::Unmarked };
-        Arrival { receipt: self.tally.receipt(), inspection: self.inspector.finish(ending), ending }
+        Arrival {
+            receipt: Receipt::of(&self.sums, self.sha256.finish()),
+            inspection: self.inspector.finish(ending),
+            ending,
+        }
     }
 
     /// How much the next part will hold at most.
     fn expected(&self) -> u64 {
-        let left = self.download.length.map(|length| length.saturating_sub(self.tally.bytes()));
+        let left = self.download.length.map(|length| length.saturating_sub(self.sums.bytes));
         left.unwrap_or(self.part_size).min(self.part_size)
     }
 
-    /// Whether the body ends with the part that is in hand. Where its length is known this waits for no further byte:
+    /// Whether the body ends with the part that has come. Where its length is known this waits for no further byte:
     /// a source that stalls at the edge of a part must not keep that part from the bucket.
-    async fn ends_with(&mut self, in_hand: u64) -> Result<bool, FetchError> {
-        if self.download.length.is_some_and(|length| self.tally.bytes() + in_hand < length) {
+    async fn ends(&mut self) -> Result<bool, FetchError> {
+        if self.download.length.is_some_and(|length| self.sums.bytes < length) {
             return Ok(false);
         }
         while self.ahead.is_none() && !self.ended {
@@ -292,7 +311,7 @@ impl Intake {
     }
 
     fn look_at(&mut self, piece: &[u8]) {
-        self.tally.update(piece);
+        self.sha256.update(piece);
         self.inspector.feed(piece);
     }
 

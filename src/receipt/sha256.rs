@@ -72,6 +72,12 @@ pub(crate) enum Hashing {
     Sha2(sha2::Sha256),
 }
 
+impl fmt::Debug for Hashing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hashing").finish_non_exhaustive()
+    }
+}
+
 impl Default for Hashing {
     fn default() -> Self {
         if Self::gains_by_two() {

@@ -3,7 +3,6 @@
 //! Who comes first leaves its bytes and gives way; who comes second takes them along. Where nobody comes within a few
 //! turns of the others the first does it alone: on an idle machine those pass at once.
 
-use std::fmt;
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,16 +39,11 @@ struct Place {
 }
 
 /// Something to hash.
+#[derive(Debug)]
 struct Work {
     hashing: Hashing,
     segments: Segments,
     done: oneshot::Sender<Hashing>,
-}
-
-impl fmt::Debug for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work").field("segments", &self.segments).finish_non_exhaustive()
-    }
 }
 
 /// What one has left; whoever gives up takes it back.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::receipt::Summing;
+
 /// A body as it arrived, never gathered into one buffer: cheap to clone, so that it can be sent again.
 #[derive(Clone, Default)]
 pub struct Segments {
@@ -60,13 +62,15 @@ impl IntoIterator for Segments {
     }
 }
 
-/// The pieces of one part. Each piece keeps the whole buffer alive that its connection was read into (up to 400 KiB),
+/// The pieces of one part, and their checksums: they are computed as each comes, while the processor's cache has it. Each piece keeps the whole buffer alive that its connection was read into (up to 400 KiB),
 /// which may be many times as large as what came: all but those that nearly fill one are copied together, so that what is
 /// held is what is counted.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     segments: Segments,
     block: BytesMut,
+    /// Boxed, because it is larger than all the rest, and moved about.
+    sums: Box<Summing>,
 }
 
 impl Gathering {
@@ -76,10 +80,11 @@ impl Gathering {
     const BLOCK: usize = 256 * 1024;
 
     pub(super) fn len(&self) -> u64 {
-        self.segments.len() + self.block.len() as u64
+        self.sums.bytes()
     }
 
     pub(super) fn push(&mut self, mut piece: Bytes) {
+        self.sums.update(&piece);
         if piece.len() >= Self::LARGE {
             self.settle();
             self.segments.push(piece);
@@ -108,9 +113,9 @@ impl Gathering {
         self.segments.iter().map(AsRef::as_ref).chain(std::iter::once(&self.block[..]))
     }
 
-    pub(super) fn finish(mut self) -> Segments {
+    pub(super) fn finish(mut self) -> (Segments, Box<Summing>) {
         self.settle();
-        self.segments
+        (self.segments, self.sums)
     }
 }
 
@@ -127,7 +132,7 @@ mod tests {
         }
         let large = Bytes::from(vec![8; Gathering::LARGE]);
         gathering.push(large.clone());
-        let segments = gathering.finish();
+        let (segments, _) = gathering.finish();
         assert_eq!(segments.len(), 1000 * 1448 + large.len() as u64);
         let segments: Vec<_> = segments.iter().collect();
         assert!(segments.len() < 10, "{}", segments.len());

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::memory::PATIENCE;
 use super::*;
 use crate::clock::{Clock, SystemClock};
+use crate::receipt::Tally;
 
 const PART: u64 = 100_000;
 

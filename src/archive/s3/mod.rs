@@ -210,11 +210,9 @@ impl ObjectStore for S3Store {
         parts: &[Part],
         whole: &Receipt,
     ) -> Result<Stored, StoreError> {
-        // What says that the whole is other than its parts may be right, unless the parts were compared as they came and
-        // do add up: then the store knows no such comparison, or another one.
         let has_flowed = self.flowed.is_in(upload);
-        let adds_up = !has_flowed && whole.is_of(parts.iter().map(|part| &part.checksums));
-        let mut attempt = if adds_up { self.completions.attempt() } else { self.completions.attempt_with_all_sums() };
+        let mut attempt = self.completions.attempt();
+        let mut was_refused = false;
         loop {
             self.look_if_due(key, &attempt).await?;
             match self.send_complete(key, upload, parts, whole, attempt.terms()).await {
@@ -223,12 +221,20 @@ impl ObjectStore for S3Store {
                     self.flowed.forget(upload);
                     return Ok(stored);
                 }
-                // Held parts will do better.
-                Err(failure) => attempt.failed(failure).inspect_err(|error| {
-                    if has_flowed {
-                        self.flows.judge(error);
+                Err(failure) => {
+                    // What says that the whole is other than its parts may be right, unless the parts were compared as
+                    // they came and do add up: then the store knows no such comparison, or another one.
+                    let is_first = !std::mem::replace(&mut was_refused, true);
+                    if is_first && (has_flowed || !whole.is_of(parts.iter().map(|part| &part.checksums))) {
+                        attempt.keep_sums();
                     }
-                })?,
+                    // Held parts will do better.
+                    attempt.failed(failure).inspect_err(|error| {
+                        if has_flowed {
+                            self.flows.judge(error);
+                        }
+                    })?;
+                }
             }
         }
     }

@@ -162,18 +162,8 @@ impl Negotiation {
 
     /// Begins one request.
     pub(super) fn attempt(&self) -> Attempt<'_> {
-        self.attempt_down_to(self.least)
-    }
-
-    /// Begins one that leaves out a condition and nothing else.
-    pub(super) fn attempt_with_all_sums(&self) -> Attempt<'_> {
-        let settled = self.settled();
-        self.attempt_down_to(Terms { unconditional: self.least.unconditional, ..settled })
-    }
-
-    fn attempt_down_to(&self, least: Terms) -> Attempt<'_> {
         let terms = self.settled();
-        let less = terms.down_to(least).into_iter();
+        let less = terms.down_to(self.least).into_iter();
         Attempt { negotiation: self, begun_with: terms, terms, less, refused: None, sendings: 1 }
     }
 
@@ -235,6 +225,12 @@ impl Attempt<'_> {
     /// Whether the key must be looked at right before: the store does not say that it is taken.
     pub(super) fn needs_look(&self) -> bool {
         self.terms.unconditional
+    }
+
+    /// From here on nothing but a condition is left out.
+    pub(super) fn keep_sums(&mut self) {
+        let least = Terms { unconditional: self.negotiation.least.unconditional, ..self.terms };
+        self.less = self.terms.down_to(least).into_iter();
     }
 
     /// The store took it.
