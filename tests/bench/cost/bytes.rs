@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::peers;
 use crate::process::{Usage, usage, watched};
 use crate::support::kore::{Quirk, SourceFile};
 use crate::support::scene::recording;
 use crate::support::world::{World, id};
+use crate::{bare, peers};
 
 /// Files copied at once, by everybody.
 const AT_ONCE: usize = 16;
@@ -95,9 +95,12 @@ pub async fn against_peers() {
         let gb = files.iter().map(|file| file.body().len()).sum::<u64>() as f64 / 1e9;
         let source = peers::serve(files.clone()).await;
         let mut all = vec![best(|round| plain(&files, round)).await, best(|round| over_tls(&files, round)).await];
-        for (who, command) in
-            [("rclone copy", peers::rclone as fn(_, &_, &_, _) -> _), ("requests + boto3", peers::boto)]
-        {
+        let peers: [(_, fn(_, &_, &_, _) -> _); 3] = [
+            ("the bare work", |source, bucket, files, at_once| Some(bare::command(source, bucket, files, at_once))),
+            ("rclone copy", peers::rclone),
+            ("requests + boto3", peers::boto),
+        ];
+        for (who, command) in peers {
             let bucket = World::new().await;
             if command(source, &bucket.s3, &files, AT_ONCE).is_none() {
                 println!("{who} is not installed; tests/bench/cost/run.sh does that");

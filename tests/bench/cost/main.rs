@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "what is measured is other processes, whose clock is the machine's")]
 #![allow(unreachable_pub, reason = "`pub` marks what the other modules of this benchmark use")]
 
+mod bare;
 mod bytes;
 mod peers;
 mod polls;
@@ -30,6 +31,10 @@ const PARTS: [Part; 6] = [
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((bare::WORD, words)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+        return runtime.block_on(bare::run(words));
+    }
     // `cargo test --benches` runs this as well, in a debug build: there is nothing to be tested.
     if !words.iter().any(|word| word == "--bench") {
         return;

@@ -91,7 +91,7 @@ pub fn boto(source: SocketAddr, bucket: &FakeS3, files: &[SourceFile], at_once: 
     Some(command)
 }
 
-fn with_keys(program: &str, bucket: &FakeS3) -> Command {
+pub fn with_keys(program: &str, bucket: &FakeS3) -> Command {
     let (access_key, secret_key) = bucket.credentials();
     let mut command = Command::new(program);
     command
