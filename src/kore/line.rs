@@ -13,8 +13,10 @@
 //! resumed, and the round trips of both. Kept ones would hand a late surplus to the next file as the head of its answer.
 
 use std::error::Error;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,17 +27,20 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tower_service::Service;
-use url::{Position, Url};
+use url::{Host, Position, Url};
 
 use super::client::{CONNECT_TIMEOUT, USER_AGENT as OUR_NAME};
 use super::resolver::Resolver;
@@ -55,7 +60,10 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long a host that sent everything may take to close: it costs each file so much where `close` is ignored.
 const MOMENT: Duration = Duration::from_millis(20);
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// rustls asks for 4 KiB at a time, a quarter of a record: a call of the kernel each, without a buffer below it.
+const READ_BELOW_TLS: usize = 32 * 1024;
+
+type Stream = TokioIo<Either<TcpStream, TlsStream<BufReader<TcpStream>>>>;
 /// Whatever a library says; `faults` sorts it.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -65,11 +73,18 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) struct Surplus;
 
 /// Opens connections to what a [`Resolver`] finds.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Dialer {
-    connector: HttpsConnector<HttpConnector<Resolver>>,
+    tcp: HttpConnector<Resolver>,
+    tls: TlsConnector,
     most_read: usize,
     clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").field("most_read", &self.most_read).finish_non_exhaustive()
+    }
 }
 
 impl Dialer {
@@ -85,7 +100,7 @@ impl Dialer {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
         let most_read = (READ_AT_ONCE / connections.max(1)).clamp(READ_LEAST, READ_LARGEST);
-        Ok(Self { connector: HttpsConnector::from((tcp, tls)), most_read, clock })
+        Ok(Self { tcp, tls: TlsConnector::from(Arc::new(tls)), most_read, clock })
     }
 
     /// What is there, as it is: nothing is followed, unpacked, repeated or passed on.
@@ -114,10 +129,25 @@ impl Dialer {
     async fn connect(&self, url: &Url) -> Result<Stream, BoxError> {
         // Host and port alone: what is secret in a URL is in its query.
         let address = url[..Position::AfterPort].parse()?;
-        let mut connector = self.connector.clone();
-        poll_fn(|cx| connector.poll_ready(cx)).await?;
-        connector.call(address).await
+        let mut tcp = self.tcp.clone();
+        poll_fn(|cx| tcp.poll_ready(cx)).await?;
+        let stream = tcp.call(address).await?.into_inner();
+        if url.scheme() != "https" {
+            return Ok(TokioIo::new(Either::Left(stream)));
+        }
+        let stream = BufReader::with_capacity(READ_BELOW_TLS, stream);
+        // Of another kind: a handshake that ends short is no file that does.
+        let stream = self.tls.connect(server_name(url)?, stream).await.map_err(io::Error::other)?;
+        Ok(TokioIo::new(Either::Right(stream)))
     }
+}
+
+fn server_name(url: &Url) -> Result<ServerName<'static>, BoxError> {
+    Ok(match url.host().ok_or("a URL without a host")? {
+        Host::Domain(name) => ServerName::try_from(name.to_owned())?,
+        Host::Ipv4(address) => IpAddr::from(address).into(),
+        Host::Ipv6(address) => IpAddr::from(address).into(),
+    })
 }
 
 /// Path and query go out byte for byte as they are in the URL.
@@ -180,10 +210,9 @@ impl Response {
         let Some(after) = self.after.as_mut() else { return false };
         let surplus = !after.read_buf.is_empty() || {
             let mut byte = [0];
-            let mut stream = TokioIo::new(&mut after.io);
             tokio::select! {
                 biased;
-                read = stream.read(&mut byte) => matches!(read, Ok(1..)),
+                read = after.io.inner_mut().read(&mut byte) => matches!(read, Ok(1..)),
                 () = self.clock.sleep(MOMENT) => false,
             }
         };
@@ -202,7 +231,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::hosts::Reach;
-    use crate::kore::faults::describe;
+    use crate::kore::faults::{Fault, describe, fault};
     use crate::kore::testing::{Act, FrozenClock, Server, send};
 
     const WHOLE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n0123";
@@ -235,6 +264,32 @@ mod tests {
             assert_eq!(body(acts, Arc::new(FrozenClock)).await.unwrap(), b"0123");
         }
         assert_eq!(body(vec![send(WHOLE), Act::Hang], Arc::new(SystemClock::new())).await.unwrap(), b"0123");
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_is_cut_is_no_file_that_ends_short() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/f", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+        });
+        let dialer = Dialer::new(Resolver(Reach::Any), 1, Arc::new(FrozenClock)).unwrap();
+        let error = dialer.get(&url, &HeaderMap::new()).await.err().unwrap();
+        assert_eq!(fault(&*error), Fault::Broken, "{}", describe(&*error));
+    }
+
+    #[test]
+    fn certificates_are_asked_for_by_the_name_in_the_url() {
+        let name = |url: &str| server_name(&url.parse().unwrap()).unwrap().to_str().into_owned();
+        let names = [
+            ("https://a.example:8443/f?k=v", "a.example"),
+            ("https://[::1]/", "::1"),
+            ("https://10.0.0.1/", "10.0.0.1"),
+        ];
+        for (url, expected) in names {
+            assert_eq!(name(url), expected);
+        }
     }
 
     #[tokio::test]
