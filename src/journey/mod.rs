@@ -9,13 +9,14 @@
 //!
 //! `line` is where rows wait for their account's turn, `seats` where files wait for room; `plan` says where a session's
 //! files belong, `copy` brings them into the bucket, `judge` says whose its errors are, and `seal` ends it with the
-//! sidecar; `verdict` makes a write of what came of an attempt; `learned` is what earlier sessions taught about when to
-//! ask.
+//! sidecar; `verdict` makes a write of what came of an attempt; `mention` tells a row's history what is odd about it;
+//! `learned` is what earlier sessions taught about when to ask.
 
 mod copy;
 mod judge;
 mod learned;
 mod line;
+mod mention;
 mod plan;
 mod seal;
 mod seats;
@@ -26,7 +27,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
@@ -283,49 +283,12 @@ impl Journeys {
             }
         }
     }
-
-    /// Something for a row's history.
-    fn event(&self, row: &Row, kind: &'static str, detail: serde_json::Value) {
-        let session_id = row.session_id.as_str().to_owned();
-        drop(self.writer.submit(Write::Event { session_id, kind, detail }));
-    }
-
-    /// A hint that cannot be used is mentioned at a row's first look, and later if it was not yet: it may be set at any time.
-    async fn mention_hint(&self, row: &Row) {
-        let Some(hint) = row.unusable_hint.as_deref() else { return };
-        let is_first_look = row.history.polls == 0 && row.history.failures == 0 && row.history.error_step == 0;
-        if is_first_look || !self.desk.has_event(row.session_id.as_str(), HINT_IGNORED).await.unwrap_or(true) {
-            tracing::warn!(call_ended_at = hint, "call_ended_at is no UTC time, or lies in the future: ignored");
-            let detail = json!({ "call_ended_at": hint });
-            self.event(row, HINT_IGNORED, detail);
-        }
-    }
-
-    /// A status that is not known is mentioned once a row; its history remembers that.
-    async fn mention_oddities(&self, row: &Row, answer: &Answer) {
-        let (id, status) = (row.session_id.as_str(), answer.status.as_str());
-        match answer.status.kind() {
-            StatusKind::Other if !self.desk.has_event(id, UNKNOWN_STATUS).await.unwrap_or(true) => {
-                tracing::warn!(kore.status = status, "a status that is not known; waiting as for media_in_progress");
-                self.event(row, UNKNOWN_STATUS, json!({ "kore_status": status }));
-            }
-            StatusKind::Success if answer.recordings.is_empty() => {
-                tracing::warn!("success without recordings; waiting as for media_in_progress");
-            }
-            _ => {}
-        }
-    }
 }
 
 /// One an attempt: whatever is logged meanwhile says whose it is, at every level.
 fn span(claimed: &Claimed) -> Span {
     tracing::error_span!("attempt", session.id = claimed.lease().label(), bot = claimed.bot())
 }
-
-/// The event of a `call_ended_at` that is of no use.
-const HINT_IGNORED: &str = "call_ended_at_ignored";
-/// The event of a status that is not known.
-const UNKNOWN_STATUS: &str = "unknown_status";
 
 fn outcome(status: StatusKind) -> Outcome {
     match status {
