@@ -10,7 +10,8 @@
 //! length goes ahead of it; its parts are held, and wait for room in turn. Waiting always ends, since full parts leave
 //! by themselves and others flow.
 //!
-//! `memory` is the room, `segments` what stands in it, `flow` the narrow channel of a part that is not held.
+//! `memory` is the room, `segments` what stands in it, `flow` the narrow channel of a part that is not held; `pairing` is
+//! where two transfers have their bytes hashed at once.
 
 mod flow;
 mod memory;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::kore::{SourceFile, Timeline};
 use crate::support::media;
+use crate::support::scene::{PART, recording};
 use crate::support::world::{World, id};
 
 fn wav(seed: u64, seconds: u64) -> Vec<u8> {
@@ -33,4 +34,27 @@ async fn an_inserted_row_becomes_a_recording_in_the_bucket_and_says_done() {
     let sidecar = world.sidecar(&format!("default/year=2024/month=03/day=05/{}/session.json", id(1)));
     assert_eq!(sidecar["recordings"][0]["bytes"], body.len());
     assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_hashed_together_have_each_a_digest_of_its_own() {
+    let world = World::in_parts().await;
+    let files: Vec<_> = (0..24_u32)
+        .map(|number| {
+            let bytes = if number % 3 == 0 { PART + 300_000 } else { 700_000 + u64::from(number) };
+            (id(number), SourceFile::new("a.wav", recording(number.into(), bytes)))
+        })
+        .collect();
+    for (id, file) in &files {
+        world.kore.session(id, Timeline::ready([file.clone()]));
+    }
+    let daemon = world.daemon().await;
+    world.insert(&files.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>()).await;
+    for (id, file) in &files {
+        assert_eq!(world.end_of(id).await, "done/archived");
+        let recorded = world.recorded(id, "a.wav").await;
+        assert_eq!(recorded["sha256"].as_deref(), Some(file.body().sha256().as_str()), "{id}");
+    }
+    assert_eq!(daemon.stop().await, 0);
+    world.assert_clean();
 }
