@@ -147,6 +147,7 @@ printf '  status: %s\n' "$(property StatusText)"
 is "watchdog, and stop time beyond the drain" "1min 1min 40s" "$(property WatchdogUSec) $(property TimeoutStopUSec)"
 is "folder" "2770 kore-archiver:kore-archiver" "$(mode /var/lib/kore-archiver)"
 is "queue" "660 kore-archiver:kore-archiver" "$(mode $queue)"
+holds "it started itself anew with one heap" grep -qz '^MALLOC_ARENA_MAX=1$' "/proc/$(property MainPID)/environ"
 holds "/readyz" curl --fail --silent --show-error --noproxy '*' -o /dev/null http://127.0.0.1:9464/readyz
 
 title "check, as the service's account and with its credentials"
