@@ -169,16 +169,13 @@ impl Intake {
     /// What went wrong with the source. The body cannot be read on after that.
     pub async fn pour(&mut self, sink: Sink) -> Result<Poured, FetchError> {
         let bytes = self.expected();
-        let mut sums = Box::<Summing>::default();
-        let mut window = None;
-        if let Some((gathering, mut room)) = self.begun.take() {
-            let (pieces, its_sums) = gathering.finish();
-            sums = its_sums;
-            for piece in pieces {
-                self.pass(piece, &sink).await;
-            }
+        let (gathering, mut window) = self.begun.take().unzip();
+        let (pieces, mut sums) = gathering.unwrap_or_default().finish();
+        for piece in pieces {
+            self.pass(piece, &sink).await;
+        }
+        if let Some(room) = &mut window {
             room.shrink_to(WINDOW);
-            window = Some(room);
         }
         while sums.bytes() < bytes
             && let Some(piece) = self.next(bytes - sums.bytes()).await?
@@ -246,12 +243,9 @@ impl Intake {
     /// # Errors
     /// What went wrong with the source.
     pub async fn drain(&mut self) -> Result<(), FetchError> {
-        let mut sums = Box::<Summing>::default();
-        if let Some((gathering, _room)) = self.begun.take() {
-            let (pieces, its_sums) = gathering.finish();
-            sums = its_sums;
-            pieces.iter().for_each(|piece| self.look_at(piece));
-        }
+        let begun = self.begun.take().map(|(gathering, _room)| gathering);
+        let (pieces, mut sums) = begun.unwrap_or_default().finish();
+        pieces.into_iter().for_each(|piece| self.look_at(&piece));
         while let Some(piece) = self.next(u64::MAX).await? {
             sums.update(&piece);
             self.look_at(&piece);

@@ -14,8 +14,8 @@ use crate::config::Environment;
 
 /// The number of heaps.
 const HEAPS: &str = "MALLOC_ARENA_MAX";
-/// What goes with it: so much is kept at the heap's end, as much is added at once, and blocks below the third are of it
-/// (a part's pieces have up to 400 KiB).
+/// What goes with it, in bytes: how much is kept at the heap's end, how much is added to it at once, and from which size on
+/// a block is not of it (a part's pieces have up to 400 KiB).
 const KEEPING: [(&str, &str); 3] =
     [("MALLOC_TRIM_THRESHOLD_", "134217728"), ("MALLOC_TOP_PAD_", "16777216"), ("MALLOC_MMAP_THRESHOLD_", "4194304")];
 

@@ -18,12 +18,6 @@ use sha2::digest::block_api::{CoreProxy, UpdateCore};
 pub struct Sha256([u8; 32]);
 
 impl Sha256 {
-    /// The digest itself.
-    #[must_use]
-    pub fn new(digest: [u8; 32]) -> Self {
-        Self(digest)
-    }
-
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
