@@ -4,10 +4,11 @@ use std::time::Duration;
 use futures_util::{FutureExt, stream};
 use proptest::prelude::*;
 
-use super::memory::PATIENCE;
 use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::receipt::Tally;
+use crate::transfer::flow;
+use crate::transfer::memory::PATIENCE;
 
 const PART: u64 = 100_000;
 
