@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
+use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 use tokio::sync::SemaphorePermit;
 
@@ -95,12 +95,13 @@ impl Journeys {
         }
     }
 
-    /// Side by side, and begun one after the other, so that all that follows is in the order of the list.
+    /// Side by side, begun in the order of the list, and back in it; a slow one keeps none of the others from its turn.
     async fn copy_files(&self, row: &Row, bot: &Bot, plans: Vec<Plan>) -> Vec<Copied> {
         let mut copied = Vec::with_capacity(plans.len());
-        let mut under_way = FuturesOrdered::new();
+        let mut under_way = FuturesUnordered::new();
         for plan in plans {
-            if under_way.len() >= FILES_AT_ONCE {
+            // A known file takes no seat before it is looked at.
+            if under_way.len() >= self.transfers.all() {
                 copied.extend(under_way.next().await);
             }
             let permit = {
@@ -113,7 +114,7 @@ impl Journeys {
                     }
                 }
             };
-            under_way.push_back(async move {
+            under_way.push(async move {
                 let result = match permit {
                     Ok(permit) => self.copy_file(row, bot, &plan, permit).await,
                     Err(error) => Err(error),
@@ -122,6 +123,7 @@ impl Journeys {
             });
         }
         copied.extend(under_way.collect::<Vec<_>>().await);
+        copied.sort_by_key(|(plan, _)| plan.place);
         copied
     }
 
@@ -275,8 +277,6 @@ impl Journeys {
     }
 }
 
-/// Files of one session that are copied side by side; `transfer.concurrency` bounds all of them together.
-const FILES_AT_ONCE: usize = 8;
 /// Of Kore's file name in the table and the sidecar.
 const LONGEST_FILE_NAME: usize = 1000;
 

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// The seats.
 #[derive(Debug)]
 pub struct Seats {
+    all: usize,
     shared: Semaphore,
     own: BTreeMap<String, Semaphore>,
 }
@@ -23,7 +24,13 @@ impl Seats {
         if own.len() > all / 2 {
             own.clear();
         }
-        Self { shared: Semaphore::new(all - own.len()), own }
+        Self { all, shared: Semaphore::new(all - own.len()), own }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn all(&self) -> usize {
+        self.all
     }
 
     /// Waits for a seat; it is given back when this is dropped.

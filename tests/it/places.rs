@@ -1,4 +1,5 @@
-//! Places among bots: what one of them does slowly keeps no other from being asked about and copied.
+//! Places among bots, and among the files of one session: what one of them does slowly keeps no other from being asked
+//! about and copied.
 
 use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
 use crate::support::rows::{eventually, ready, rest};
@@ -49,5 +50,39 @@ async fn a_bot_whose_kore_is_silent_does_not_hold_all_polls() {
 
     world.insert_for("sibling", &id(11)).await;
     assert_eq!(world.end_of(&id(11)).await, "done/archived");
+    daemon.kill().await;
+}
+
+/// A session of a dozen files, of which so many come slowly.
+async fn a_dozen(transfers: &str, slow: usize) -> World {
+    let mut world = World::new().await;
+    world.set("transfer.concurrency", transfers).set("transfer.stall_window", "\"60s\"");
+    world.create_queue();
+    let file = |number: usize| {
+        let bytes = if number < slow { 1_000_000 } else { 10_000 };
+        let file = SourceFile::new(&format!("{number}.wav"), recording(number as u64, bytes));
+        if number < slow { file.always(Quirk::Throttle(2000)) } else { file }
+    };
+    world.kore.session(&id(1), Timeline::ready((0..12).map(file)));
+    world.insert_for("default", &id(1)).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_session_has_all_transfers_that_nobody_else_wants() {
+    let world = a_dozen("12", 12).await;
+    let daemon = world.daemon().await;
+    let in_flight = async || daemon.metric("kore_archiver_transfers_in_flight").await;
+    eventually("a dozen transfers are under way", async || in_flight().await == Some(12.0)).await;
+    daemon.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_comes_slowly_keeps_none_of_its_session_waiting() {
+    let world = a_dozen("2", 1).await;
+    let daemon = world.daemon().await;
+    let archived = async || world.rows("SELECT file_name FROM recordings").await.len();
+    eventually("all but the slow one are archived", async || archived().await == 11).await;
+    assert_eq!(daemon.metric("kore_archiver_transfers_in_flight").await, Some(1.0));
     daemon.kill().await;
 }
