@@ -39,10 +39,12 @@ pub async fn run(words: &[String]) {
         .force_path_style(true)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .build();
-    let (s3, http) = (&aws_sdk_s3::Client::from_conf(config), &reqwest::Client::new());
+    let (s3, http) = (aws_sdk_s3::Client::from_conf(config), reqwest::Client::new());
     let copy = |name: &String| {
-        let (url, key) = (format!("{source}/{name}"), format!("bare/{name}"));
-        async move {
+        let (url, key, bucket) = (format!("{source}/{name}"), format!("bare/{name}"), bucket.clone());
+        let (s3, http) = (s3.clone(), http.clone());
+        // Each on whichever processor is free, as in the daemon.
+        tokio::spawn(async move {
             let mut body = http.get(url).send().await.expect("the source is there").bytes_stream();
             let (mut tally, mut pieces) = (Tally::default(), Vec::new());
             while let Some(piece) = body.next().await {
@@ -56,10 +58,11 @@ pub async fn run(words: &[String]) {
                 .content_length(receipt.bytes.try_into().expect("it is short"))
                 .checksum_crc64_nvme(receipt.crc64nvme.to_string());
             request.customize().disable_payload_signing().send().await.expect("the bucket takes it");
-        }
+        })
     };
     let at_once = at_once.parse().expect("a number");
-    stream::iter(names).map(copy).buffer_unordered(at_once).collect::<Vec<()>>().await;
+    let copied = stream::iter(names).map(copy).buffer_unordered(at_once).collect::<Vec<_>>().await;
+    assert!(copied.iter().all(Result::is_ok), "each is copied");
 }
 
 fn body_of(pieces: Vec<Bytes>) -> ByteStream {
