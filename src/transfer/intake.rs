@@ -82,7 +82,7 @@ impl Intake {
         loop {
             let piece = tokio::select! {
                 biased;
-                piece = self.next(self.part_size - gathering.len()) => piece?,
+                piece = self.take(self.part_size - gathering.len()) => piece?,
                 () = &mut give_way, if may_flow => return Ok(self.flows(gathering, room)),
             };
             let Some(piece) = piece else { break };
@@ -95,7 +95,9 @@ impl Intake {
         let checksums = self.add(&sums);
         segments.iter().for_each(|segment| self.inspector.feed(segment));
         let is_last = self.ends().await?;
-        self.pairing.update(&mut self.sha256, &segments).await;
+        if self.pairing.is_open() {
+            self.pairing.update(&mut self.sha256, &segments).await;
+        }
         Ok(Coming::Held(Portion { segments, checksums, is_last, _room: room }))
     }
 
@@ -114,7 +116,7 @@ impl Intake {
             room.shrink_to(WINDOW);
         }
         while sums.bytes() < bytes
-            && let Some(piece) = self.next(bytes - sums.bytes()).await?
+            && let Some(piece) = self.take(bytes - sums.bytes()).await?
         {
             sums.update(&piece);
             self.pass(piece, &sink).await;
@@ -155,7 +157,7 @@ impl Intake {
         let mut head = Gathering::default();
         while self.sums.bytes == 0
             && head.len() < (media::HEAD as u64).min(self.expected())
-            && let Some(piece) = self.next(self.expected() - head.len()).await?
+            && let Some(piece) = self.take(self.expected() - head.len()).await?
         {
             head.push(piece);
         }
@@ -182,7 +184,7 @@ impl Intake {
         let begun = self.begun.take().map(|(gathering, _room)| gathering);
         let (pieces, mut sums) = begun.unwrap_or_default().finish();
         pieces.into_iter().for_each(|piece| self.look_at(&piece));
-        while let Some(piece) = self.next(u64::MAX).await? {
+        while let Some(piece) = self.take(u64::MAX).await? {
             sums.update(&piece);
             self.look_at(&piece);
         }
@@ -241,9 +243,22 @@ impl Intake {
         Ok(self.ahead.is_none())
     }
 
+    /// A piece that passes without becoming part of something held.
     fn look_at(&mut self, piece: &[u8]) {
-        self.sha256.update(piece);
+        if self.pairing.is_open() {
+            self.sha256.update(piece);
+        }
         self.inspector.feed(piece);
+    }
+
+    /// The next piece, of at most so many bytes. Where nothing is gained by hashing two files at once, it is hashed here,
+    /// while the processor's caches have it.
+    async fn take(&mut self, most: u64) -> Result<Option<Bytes>, FetchError> {
+        let piece = self.next(most).await?;
+        if let Some(piece) = piece.as_ref().filter(|_| !self.pairing.is_open()) {
+            self.sha256.update(piece);
+        }
+        Ok(piece)
     }
 
     /// At most so many bytes, as soon as there are some.

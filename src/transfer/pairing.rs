@@ -21,7 +21,6 @@ const LEAST: u64 = 256 * 1024;
 #[derive(Clone, Debug)]
 pub struct Pairing {
     place: Arc<Mutex<Place>>,
-    /// Whether it is worth anything on this machine.
     is_open: bool,
 }
 
@@ -67,9 +66,14 @@ impl Drop for Left<'_> {
 }
 
 impl Pairing {
+    /// Whether it is of use here.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Hashes these bytes, with another's if there are some.
     pub(super) async fn update(&self, hashing: &mut Hashing, segments: &Segments) {
-        if segments.len() < LEAST || !self.is_open {
+        if segments.len() < LEAST {
             return alone(hashing, segments);
         }
         let (left, mut result) = match self.meet(hashing, segments) {
@@ -123,6 +127,14 @@ fn pieces(segments: &Segments) -> impl Iterator<Item = &[u8]> {
 }
 
 #[cfg(test)]
+impl Pairing {
+    /// Open or not, whatever this machine gains by it.
+    pub(super) fn that_is(is_open: bool) -> Self {
+        Self { is_open, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use futures_util::FutureExt;
@@ -131,7 +143,7 @@ mod tests {
     use crate::receipt::Sha256;
 
     fn open() -> Pairing {
-        Pairing { is_open: true, ..Pairing::default() }
+        Pairing::that_is(true)
     }
 
     fn work(byte: u8, length: u64) -> (Hashing, Segments, Sha256) {

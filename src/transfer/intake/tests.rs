@@ -20,7 +20,12 @@ fn download(pieces: Vec<Bytes>, length: Option<u64>, ends: bool) -> Download {
 }
 
 fn intake(download: Download, memory: &Memory) -> Intake {
-    Intake::new(download, memory.clone(), Pairing::default(), PART, PART * 10_000, false)
+    intake_on(false, download, memory)
+}
+
+/// On a machine that hashes two files at once, or one that does not.
+fn intake_on(pairs: bool, download: Download, memory: &Memory) -> Intake {
+    Intake::new(download, memory.clone(), Pairing::that_is(pairs), PART, PART * 10_000, false)
 }
 
 /// The next part, of one that may not flow.
@@ -62,13 +67,14 @@ proptest! {
     fn parts_are_the_body_in_order_and_all_but_the_last_are_full(
         sizes in proptest::collection::vec(0_usize..90_000, 0..20),
         knows_length in any::<bool>(),
+        pairs in any::<bool>(),
     ) {
         let whole = noise(sizes.iter().sum());
         let mut rest = whole.clone();
         let pieces: Vec<Bytes> = sizes.iter().map(|size| rest.split_to(*size)).collect();
         let length = knows_length.then_some(whole.len() as u64);
         let memory = memory(1 << 20);
-        let mut intake = intake(download(pieces, length, true), &memory);
+        let mut intake = intake_on(pairs, download(pieces, length, true), &memory);
         let mut came = Vec::new();
         loop {
             let portion = portion(&mut intake).now_or_never().expect("nothing waits").unwrap();
@@ -122,18 +128,28 @@ async fn a_part_larger_than_all_the_room_takes_all_of_it_and_does_not_wait_for_e
 const LARGE: u64 = 8 * WINDOW;
 
 fn large(body: Download, memory: &Memory) -> Intake {
-    Intake::new(body, memory.clone(), Pairing::default(), LARGE, 1 << 40, true)
+    large_on(false, body, memory)
+}
+
+fn large_on(pairs: bool, body: Download, memory: &Memory) -> Intake {
+    Intake::new(body, memory.clone(), Pairing::that_is(pairs), LARGE, 1 << 40, true)
 }
 
 #[tokio::test]
 async fn a_part_that_finds_no_room_flows_after_a_while() {
+    for pairs in [true, false] {
+        finds_no_room(pairs).await;
+    }
+}
+
+async fn finds_no_room(pairs: bool) {
     let memory = memory(LARGE + WINDOW);
     let whole = noise(6 * 1024 * 1024);
     let (length, middle) = (whole.len() as u64, 4 * 1024 * 1024);
-    let mut first = large(download(vec![whole.clone()], Some(length), true), &memory);
+    let mut first = large_on(pairs, download(vec![whole.clone()], Some(length), true), &memory);
     let Ok(Coming::Held(held)) = first.next_part().await else { panic!("there is room") };
     let pieces = whole.chunks(100_000).map(|piece| whole.slice_ref(piece)).collect();
-    let mut other = large(download(pieces, Some(length), true), &memory);
+    let mut other = large_on(pairs, download(pieces, Some(length), true), &memory);
     let Ok(Coming::Flows(bytes)) = other.next_part().await else { panic!("there is none") };
     assert_eq!((bytes, free(&memory)), (LARGE, 0), "it holds its window");
     let (came, part) = poured(&mut other, bytes).await;
@@ -213,6 +229,12 @@ async fn what_a_file_is_shows_before_its_first_part_flows() {
 /// It is already in the bucket: what was in hand when it gave way belongs to what is compared.
 #[tokio::test]
 async fn a_body_that_gave_way_and_is_not_to_be_sent_is_read_from_its_start() {
+    for pairs in [true, false] {
+        gave_way_and_is_drained(pairs).await;
+    }
+}
+
+async fn gave_way_and_is_drained(pairs: bool) {
     let memory = memory(LARGE);
     let whole = wav(8 * 512 * 1024);
     let (first, rest) = (whole.slice(..2_000_000), whole.slice(2_000_000..));
@@ -221,7 +243,8 @@ async fn a_body_that_gave_way_and_is_not_to_be_sent_is_read_from_its_start() {
         told.await.unwrap();
         Ok(rest)
     }));
-    let mut slow = large(Download { length: Some(LARGE), body: body.boxed(), end_is_marked: true }, &memory);
+    let body = Download { length: Some(LARGE), body: body.boxed(), end_is_marked: true };
+    let mut slow = large_on(pairs, body, &memory);
     let mut fast = large(download(vec![noise(4 * 1024 * 1024)], Some(LARGE), true), &memory);
     let (one, _) = tokio::join!(slow.next_part(), tokio::time::timeout(PATIENCE * 3, fast.next_part()));
     assert!(matches!(one, Ok(Coming::Flows(LARGE))), "it gives way to the other");
