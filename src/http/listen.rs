@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 
@@ -37,17 +37,20 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves until the process ends.
 pub(super) async fn serve(listener: TcpListener, routes: Router, clock: Arc<dyn Clock>) {
-    let mut clients: VecDeque<AbortHandle> = VecDeque::new();
+    let mut clients: VecDeque<JoinHandle<()>> = VecDeque::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 clients.retain(|client| !client.is_finished());
-                if clients.len() >= MOST_CLIENTS {
-                    clients.drain(..1).for_each(|first| first.abort());
+                if clients.len() >= MOST_CLIENTS
+                    && let Some(first) = clients.pop_front()
+                {
+                    first.abort();
+                    // Only then is its descriptor free: on a busy machine hundreds could be let in before.
+                    let _ = first.await;
                 }
                 let (routes, clock) = (routes.clone(), Arc::clone(&clock));
-                let client = tokio::spawn(async move { converse(stream, routes, &*clock).await });
-                clients.push_back(client.abort_handle());
+                clients.push_back(tokio::spawn(async move { converse(stream, routes, &*clock).await }));
             }
             Err(error) => {
                 tracing::warn!(%error, "a client of http.listen could not be let in; trying again");
