@@ -3,7 +3,7 @@
 
 use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
 use crate::support::rows::{eventually, ready, rest};
-use crate::support::scene::recording;
+use crate::support::scene::{key, recording};
 use crate::support::world::{World, id};
 
 /// More slow files than there are places, of one bot; then a session of another.
@@ -85,4 +85,19 @@ async fn a_file_that_comes_slowly_keeps_none_of_its_session_waiting() {
     eventually("all but the slow one are archived", async || archived().await == 11).await;
     assert_eq!(daemon.metric("kore_archiver_transfers_in_flight").await, Some(1.0));
     daemon.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_lists_files_as_kore_does_whichever_comes_first() {
+    let world = World::new().await;
+    let late = SourceFile::new("0.wav", recording(0, 200_000)).always(Quirk::Throttle(100_000));
+    let files = (1..4).map(|number| SourceFile::new(&format!("{number}.wav"), recording(number, 10_000)));
+    world.ready(&id(1), std::iter::once(late).chain(files)).await;
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    let sidecar = world.sidecar(&key(&id(1), "session.json"));
+    let listed = sidecar["recordings"].as_array().expect("a list");
+    let names: Vec<_> = listed.iter().map(|file| file["file_name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["0.wav", "1.wav", "2.wav", "3.wav"]);
+    assert_eq!(daemon.stop().await, 0);
 }
