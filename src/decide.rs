@@ -76,6 +76,12 @@ impl History {
         self.not_ready_at.is_none() && self.wait_kind.is_none() && self.failures == 0 && self.error_step == 0
     }
 
+    /// As it is once its first poll was put off, which happens once.
+    #[must_use]
+    pub fn put_off(&self) -> Self {
+        Self { wait_kind: Some(WaitKind::PutOff), ..self.clone() }
+    }
+
     /// Notes what a status told of the call and its media.
     fn note(&mut self, status: StatusKind, recordings: usize, now: Timestamp) {
         match status {
@@ -94,9 +100,11 @@ impl History {
     }
 }
 
-/// The backoffs that a status can ask for; each is a line of `[poll]`.
+/// What a wait is for; after an answer it is a line of `[poll]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitKind {
+    /// Too early to ask at all: within the bounds of `poll.media_in_progress`.
+    PutOff,
     /// `poll.call_in_progress`
     CallInProgress,
     /// `poll.media_in_progress`
@@ -106,10 +114,14 @@ pub enum WaitKind {
 }
 
 impl WaitKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::PutOff, Self::CallInProgress, Self::MediaInProgress, Self::KoreRetrying];
+
     /// The word in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::PutOff => "put_off",
             Self::CallInProgress => "call_in_progress",
             Self::MediaInProgress => "media_in_progress",
             Self::KoreRetrying => "kore_retrying",
@@ -119,13 +131,13 @@ impl WaitKind {
     /// The kind of that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::CallInProgress, Self::MediaInProgress, Self::KoreRetrying].into_iter().find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
     fn backoff(self, policy: &PollSettings) -> &Backoff {
         match self {
             Self::CallInProgress => &policy.call_in_progress,
-            Self::MediaInProgress => &policy.media_in_progress,
+            Self::PutOff | Self::MediaInProgress => &policy.media_in_progress,
             Self::KoreRetrying => &policy.kore_retrying,
         }
     }
@@ -300,7 +312,7 @@ impl Decision<'_> {
                 let backoff = kind.backoff(self.policy);
                 self.outlook?.wait(self.policy, backoff, &self.history, self.now, self.draw)
             }
-            WaitKind::KoreRetrying => None,
+            WaitKind::PutOff | WaitKind::KoreRetrying => None,
         }
     }
 

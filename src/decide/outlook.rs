@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::History;
+use super::{History, WaitKind};
 use crate::backoff::{Backoff, jittered};
 use crate::clock::Timestamp;
 use crate::config::{PollSettings, Schedule};
@@ -27,7 +27,7 @@ const LEAST: Duration = Duration::from_secs(10);
 const FEW_SCALE: u32 = 2;
 /// The choice is to the second, so that `poll.jitter` shakes it by no more than this.
 const MOST_SHAKE: Duration = Duration::from_secs(5);
-/// A row whose first poll was put off is due that much later than it became pending, at least.
+/// A row that was inserted to be asked about later is due that much later than it became pending, at least.
 const PUT_OFF: Duration = Duration::from_secs(1);
 
 /// What is believed about one row.
@@ -44,7 +44,8 @@ pub struct Outlook<'a> {
 }
 
 impl Outlook<'_> {
-    /// When to look at a new row first, if not at once. `due_at` is when it was due: a row is put off only once.
+    /// When to look at a new row first, if not at once; it is [put off](History::put_off) then. `due_at` is when it was due:
+    /// who inserts a row for later has chosen.
     #[must_use]
     pub fn first_look(
         &self,
@@ -59,7 +60,7 @@ impl Outlook<'_> {
         if policy.schedule == Schedule::Backoff || !is_new || !may_be_put_off {
             return None;
         }
-        let bounds = bounds(policy, &policy.media_in_progress, history, now);
+        let bounds = bounds(policy, WaitKind::PutOff.backoff(policy), history, now);
         let known = known(history, self.enqueued_at, self.call_ended_at);
         let wait = wait(self.model, &known, &bounds, self.pressure, draw)?;
         let last_look = history.pending_since.after(policy.give_up_after);
@@ -108,7 +109,7 @@ fn bounds(policy: &PollSettings, backoff: &Backoff, history: &History, now: Time
 mod tests {
     use super::*;
     use crate::decide::tests::policy as plain_policy;
-    use crate::decide::{Next, Seen, WaitKind, decide_with};
+    use crate::decide::{Next, Seen, decide_with};
     use crate::session::StatusKind;
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -154,7 +155,8 @@ mod tests {
         let put_off = first(&outlook(&model), &row(), Duration::ZERO).unwrap();
         assert!((10 * MINUTE..25 * MINUTE).contains(&put_off), "{put_off:?}");
         assert_eq!(first(&outlook(&model), &row(), Duration::from_millis(999)), Some(put_off));
-        assert_eq!(first(&outlook(&model), &row(), Duration::from_secs(1)), None, "it was put off before");
+        assert_eq!(first(&outlook(&model), &row().put_off(), Duration::ZERO), None, "it was put off before");
+        assert_eq!(first(&outlook(&model), &row(), Duration::from_secs(1)), None, "it was inserted for later");
         assert_eq!(first(&outlook(&taught(7)), &row(), Duration::ZERO), None, "nothing is known of this bot");
         assert!(first(&outlook(&taught(8)), &row(), Duration::ZERO).is_some());
         let plain = policy(Schedule::Backoff);

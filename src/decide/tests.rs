@@ -123,7 +123,7 @@ fn what_answers_tell_of_call_and_media_is_remembered() {
 
 #[test]
 fn the_words_in_the_table_are_read_as_they_were_written() {
-    for kind in [WaitKind::CallInProgress, WaitKind::MediaInProgress, WaitKind::KoreRetrying] {
+    for kind in WaitKind::ALL {
         assert_eq!(WaitKind::parse(kind.as_str()), Some(kind));
     }
     assert_eq!((WaitKind::parse(""), WaitKind::parse("ready")), (None, None));
@@ -253,10 +253,9 @@ fn any_seen() -> impl Strategy<Value = Seen> {
 prop_compose! {
     fn any_history()(
         pending in -10_000_000_000_000i64..10_000_000_000_000, started in any::<Option<i64>>(),
-        counts in any::<[u32; 6]>(), failed in any::<Option<i64>>(), kind in 0usize..4,
+        counts in any::<[u32; 6]>(), failed in any::<Option<i64>>(), kind in 0..=WaitKind::ALL.len(),
     ) -> History {
         let [polls, failures, wait_step, error_step, denials, odd_bodies] = counts;
-        let kinds = [None, Some(WaitKind::CallInProgress), Some(WaitKind::MediaInProgress), Some(WaitKind::KoreRetrying)];
         History {
             pending_since: Timestamp::from_millis(pending),
             started_at: started.map(Timestamp::from_millis),
@@ -264,7 +263,7 @@ prop_compose! {
             in_call_at: None,
             over_at: None,
             not_ready_at: None,
-            wait_kind: kinds[kind],
+            wait_kind: WaitKind::ALL.get(kind).copied(),
             polls, failures, wait_step, error_step, denials, odd_bodies,
         }
     }

@@ -95,6 +95,6 @@ impl Journeys {
 /// It is too early to ask.
 pub(super) fn put_off(row: &Row, at: Timestamp) -> Write {
     tracing::info!(next_poll_at = %at, "too early to ask");
-    let (lease, history) = (row.lease.clone(), row.history.clone());
+    let (lease, history) = (row.lease.clone(), row.history.put_off());
     Write::Waits { lease, history, kore_status: None, next_poll_at: at, note: None }
 }

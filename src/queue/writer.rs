@@ -127,6 +127,14 @@ async fn take_over(connection: &mut SqliteConnection, run: &str, now: Timestamp)
         .execute(&mut *transaction)
         .await?;
     sqlx::query("DELETE FROM pauses").execute(&mut *transaction).await?;
+    // No row becomes pending in the future: the clock was ahead then, and is not this run's to see. Only the wait is mended;
+    // should the clock be behind now, the row keeps its age.
+    sqlx::query(
+        "UPDATE sessions SET next_poll_at = ?1 WHERE state = 'pending' AND next_poll_at > ?1 AND pending_since > ?1",
+    )
+    .bind(now.to_string())
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await
 }
 

@@ -272,3 +272,45 @@ async fn a_row_that_failed_is_cleared_when_it_starts_afresh() {
     let kinds: Vec<_> = kinds.iter().map(|row| row["kind"].clone().unwrap()).collect();
     assert_eq!(kinds, ["error", "failed", "requeued"]);
 }
+
+/// What a clock that is three days ahead puts into a row.
+const AHEAD: &str = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+3 days')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_from_a_clock_that_was_ahead_does_not_wait_for_that_time_p3() {
+    let world = World::new().await;
+    world.create_queue();
+    world.kore.session("ahead", ready(1));
+    let columns = "session_id, enqueued_at, pending_since, next_poll_at";
+    world
+        .execute(&format!("INSERT INTO sessions ({columns}) VALUES ('ahead', {AHEAD}, {AHEAD}, {AHEAD})"))
+        .await
+        .unwrap();
+    let later = format!("INSERT INTO sessions (session_id, next_poll_at) VALUES ('later', {AHEAD})");
+    world.execute(&later).await.unwrap();
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of("ahead").await, "done/archived");
+    assert_eq!(world.column("later", "polls").await.as_deref(), Some("0"), "somebody has chosen that");
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_poll_is_put_off_once_whenever_the_row_says_that_it_came_p3() {
+    let mut world = World::new().await;
+    world
+        .set("poll.schedule", "\"adaptive\"")
+        .set("poll.adaptive_max", "\"12s\"")
+        .set("poll.media_in_progress", "{ initial = \"100ms\", factor = 1.5, max = \"12s\" }");
+    world.create_queue();
+    world.kore.session("ahead", ready(1));
+    let daemon = world.daemon().await;
+    let columns = "session_id, enqueued_at, pending_since, call_ended_at";
+    let now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
+    world
+        .execute(&format!("INSERT INTO sessions ({columns}) VALUES ('ahead', {AHEAD}, {AHEAD}, {now})"))
+        .await
+        .unwrap();
+    eventually("it is put off", async || world.column("ahead", "wait_kind").await.as_deref() == Some("put_off")).await;
+    assert_eq!(world.end_of("ahead").await, "done/archived");
+    assert_eq!(daemon.stop().await, 0);
+}

@@ -160,6 +160,7 @@ impl Sim {
                 Some(put_off) => {
                     self.later.insert((put_off, row));
                     self.rows[row].due = put_off;
+                    self.rows[row].history = self.rows[row].history.put_off();
                 }
                 None => drop(self.due.insert((at, row))),
             }
