@@ -304,7 +304,7 @@ async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys, lock:
             }
             Health::Waits(reason, message, wait) => {
                 journeys.metrics.failed(Stage::Queue);
-                let change = journeys.pauses.pause(&What::Queue, reason, &message, Some(wait));
+                let change = journeys.pauses.pause(&What::Queue, reason, &message, wait);
                 if let Some(Change::Paused { pause, .. }) = &change {
                     lock.note(Some(pause));
                 }

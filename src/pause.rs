@@ -2,7 +2,8 @@
 //!
 //! A rate limit stops every poll of its account, a wrong set-up those of its bot, a bucket that refuses stops uploads.
 //! A pause has an end; at its end one attempt (the probe) goes first. If that works the pause is over, if not it grows
-//! by `poll.error`. Several attempts that were under way when it began count once. No row is ever charged for one.
+//! by `poll.error`. Several attempts that were under way when it began count once, however late they fail. No row is ever
+//! charged for one.
 //!
 //! A pause is measured on the monotonic clock, so that a jump of the wall clock neither ends nor stretches it; the
 //! times shown to people are wall time.
@@ -106,6 +107,20 @@ impl Pass {
         let is_probe = |paused: &Paused| paused.is_probed_by(self.ticket);
         self.pauses.remove_if(&self.what, is_probe)
     }
+
+    /// The attempt failed, and what it was made at is paused, for `wait` or for the next step of the backoff. Where there is
+    /// a pause, it grows by its probe alone; any other attempt is from before it, and can make it longer by naming a later
+    /// end, and no more.
+    #[must_use]
+    pub fn failed(&self, reason: &'static str, message: &str, wait: Option<Duration>) -> Option<Change> {
+        self.pauses.pause_by(self.ticket, &self.what, reason, message, wait)
+    }
+
+    /// At what it is.
+    #[must_use]
+    pub fn what(&self) -> &What {
+        &self.what
+    }
 }
 
 impl Drop for Pass {
@@ -205,16 +220,27 @@ impl Pauses {
         Ok(Pass { pauses: self.clone(), what: what.clone(), ticket })
     }
 
-    /// Pauses `what` for `wait`, or for the next step of the backoff. While it is paused already, and nobody probes,
-    /// this is an attempt from before: it can make the pause longer by naming a later end, and no more.
+    /// Pauses `what` for `wait` at the word of somebody who made no attempt at it; what is paused already stays so for as
+    /// long at least.
     #[must_use]
-    pub fn pause(&self, what: &What, reason: &'static str, message: &str, wait: Option<Duration>) -> Option<Change> {
+    pub fn pause(&self, what: &What, reason: &'static str, message: &str, wait: Duration) -> Option<Change> {
+        self.pause_by(None, what, reason, message, Some(wait))
+    }
+
+    fn pause_by(
+        &self,
+        ticket: Option<u64>,
+        what: &What,
+        reason: &'static str,
+        message: &str,
+        wait: Option<Duration>,
+    ) -> Option<Change> {
         debug_assert!(REASONS.contains(&reason), "{reason} is a word that the runbook does not know");
         let (clock, backoff) = (&self.inner.clock, &self.inner.backoff);
         let (now, wall) = (clock.elapsed(), clock.now());
         let mut all = self.lock();
         let before = all.get(what);
-        let late = before.filter(|paused| paused.probe.is_none() && paused.until > now);
+        let late = before.filter(|paused| !paused.is_probed_by(ticket));
         if late.is_some_and(|paused| wait.is_none_or(|wait| now + wait <= paused.until)) {
             return None;
         }
@@ -224,7 +250,8 @@ impl Pauses {
         let was_for = before.map(|paused| paused.pause.reason).filter(|before| *before != reason);
         let wait = wait.unwrap_or_else(|| backoff.wait(step));
         let pause = Pause { what: what.label(), reason, message: message.to_owned(), since, until: wall.after(wait) };
-        all.insert(what.clone(), Paused { pause: pause.clone(), until: now + wait, step, probe: None });
+        let probe = late.and_then(|paused| paused.probe);
+        all.insert(what.clone(), Paused { pause: pause.clone(), until: now + wait, step, probe });
         Some(Change::Paused { pause, was_for })
     }
 

@@ -85,28 +85,14 @@ struct Stored {
     recordings: Vec<Listed>,
 }
 
-/// The proof that a session is complete: its sidecar stands in the bucket. Only [`Archive::keep_sidecar`] makes one.
-#[derive(Clone, Debug)]
-pub struct Complete {
-    key: ObjectKey,
-}
-
-impl Complete {
-    /// Where the sidecar is that counts.
-    #[must_use]
-    pub fn key(&self) -> &ObjectKey {
-        &self.key
-    }
-}
-
 /// Nobody's list grows that often; beyond it something is wrong with the bucket.
 const MOST_SIDECARS: u32 = 1000;
 /// The largest that is read back: a thousand recordings take a tenth of it.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
 impl Archive {
-    /// Makes sure that the newest sidecar of the session lists these recordings. `key_of` gives the key of a sidecar's
-    /// name. There may be a gap before the newest, unless the session `is_new`.
+    /// Makes sure that the newest sidecar of the session lists these recordings; whether one was written for that. `key_of`
+    /// gives the key of a sidecar's name. There may be a gap before the newest, unless the session `is_new`.
     ///
     /// # Errors
     /// [`CopyError`] of the bucket.
@@ -115,8 +101,8 @@ impl Archive {
         key_of: impl Fn(&str) -> Result<ObjectKey, NotAKey>,
         sidecar: &Sidecar,
         is_new: bool,
-    ) -> Result<Complete, CopyError> {
-        let mut newest = None;
+    ) -> Result<bool, CopyError> {
+        let (mut newest, mut is_written) = (None, false);
         for number in 1..=MOST_SIDECARS {
             let key = key_of(&name(number))?;
             if self.unless_stopped(self.store.head(&key)).await?.is_some() {
@@ -128,17 +114,17 @@ impl Archive {
             if may_be_gap && self.unless_stopped(self.store.head(&key_of(&name(number + 1))?)).await?.is_some() {
                 // The first one says that the session is complete, and the last one of what.
                 if number == 1 {
-                    self.put_sidecar(&key, sidecar).await?;
+                    is_written = self.put_sidecar(&key, sidecar).await?.is_some();
                 }
                 continue;
             }
             if let Some(newest) = newest.take()
                 && self.lists_all_of(&newest, sidecar).await?
             {
-                return Ok(Complete { key: newest });
+                return Ok(is_written);
             }
             if self.put_sidecar(&key, sidecar).await?.is_some() {
-                return Ok(Complete { key });
+                return Ok(true);
             }
             newest = Some(key);
         }

@@ -22,18 +22,11 @@ use crate::decide::{ODD_BODY_TRIES, Seen};
 use crate::flights::Watched;
 use crate::key::ObjectKey;
 use crate::metrics::Stage;
-use crate::pause::What;
+use crate::pause::{Pass, What};
 use crate::queue::write::{Facts, Recording};
 use crate::queue::{Row, Write};
 use crate::session::StatusKind;
 use crate::source::{Answer, FetchError, SourceFile};
-
-/// What asking for new URLs came to.
-enum Renewed {
-    Listed(Answer),
-    Instead(Sight),
-    Stopped,
-}
 
 type Copied = (Plan, Result<Recording, CopyError>);
 
@@ -45,14 +38,14 @@ impl Journeys {
     /// Copies what Kore listed. `None`: the daemon is stopping, the row is given back.
     pub(super) async fn copy(&self, last: &mut Last, bot: &Bot, answer: Answer) -> Option<Sight> {
         // Dropped at the end: if nothing that was tried has told anything about the bucket, somebody else may try.
-        let _pass = match self.pauses.enter(&What::Bucket) {
+        let pass = match self.pauses.enter(&What::Bucket) {
             Ok(pass) => pass,
             Err(wait) => return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None }),
         };
-        self.copy_all(last, bot, answer).await
+        self.copy_all(last, bot, answer, &pass).await
     }
 
-    async fn copy_all(&self, last: &mut Last, bot: &Bot, answer: Answer) -> Option<Sight> {
+    async fn copy_all(&self, last: &mut Last, bot: &Bot, answer: Answer, pass: &Pass) -> Option<Sight> {
         let mut fault = answer.fault;
         let plans = match self.plan(&last.row, answer.recordings).await {
             Ok(plans) => plans,
@@ -60,16 +53,14 @@ impl Journeys {
         };
         let mut results = self.copy_files(&last.row, bot, plans).await;
         if results.iter().any(is_expired) {
-            results = match self.renew(last, bot).await {
-                Renewed::Listed(answer) => {
-                    fault = answer.fault;
-                    match self.copy_again(&last.row, bot, results, answer.recordings).await {
-                        Ok(results) => results,
-                        Err(sight) => return Some(sight),
-                    }
-                }
-                Renewed::Instead(sight) => return Some(sight),
-                Renewed::Stopped => return None,
+            let answer = match self.renew(last, bot).await {
+                Ok(answer) => answer,
+                Err(instead) => return instead,
+            };
+            fault = answer.fault;
+            results = match self.copy_again(&last.row, bot, results, answer.recordings).await {
+                Ok(results) => results,
+                Err(sight) => return Some(sight),
             };
         }
         let mut kept = Vec::new();
@@ -81,7 +72,7 @@ impl Journeys {
             match result {
                 Ok(recording) => kept.push(recording),
                 Err(CopyError::Stopped) => return self.unless_changed(&last.row).await.err(),
-                Err(error) => worst = Some(milder(worst, self.judge(&plan.file.name, &error))),
+                Err(error) => worst = Some(milder(worst, self.judge(pass, &plan.file.name, &error))),
             }
         }
         if let Some(fault) = fault {
@@ -91,7 +82,7 @@ impl Journeys {
         }
         match worst {
             Some(sight) => Some(sight),
-            None => self.seal(&last.row, bot, &kept, is_new).await,
+            None => self.seal(&last.row, bot, &kept, is_new, pass).await,
         }
     }
 
@@ -148,19 +139,20 @@ impl Journeys {
         Ok(settled)
     }
 
-    async fn renew(&self, last: &mut Last, bot: &Bot) -> Renewed {
+    /// Asks for new URLs; or says what came of the session instead, and nothing when the daemon is stopping.
+    async fn renew(&self, last: &mut Last, bot: &Bot) -> Result<Answer, Option<Sight>> {
         let answer = match self.ask(&last.row, bot, None).await {
             Asked::Answer(answer) => answer,
-            Asked::Sight(sight) => return Renewed::Instead(sight),
-            Asked::Released => return Renewed::Stopped,
+            Asked::Sight(sight) => return Err(Some(sight)),
+            Asked::Released => return Err(None),
         };
         last.status = answer.status.clone();
         if answer.status.kind() != StatusKind::Success || answer.recordings.is_empty() {
             let seen = Seen::Status(answer.status.kind(), answer.recordings.len());
-            return Renewed::Instead(Sight { seen, trouble: None });
+            return Err(Some(Sight { seen, trouble: None }));
         }
         last.row.history.polls = last.row.history.polls.saturating_add(1);
-        Renewed::Listed(answer)
+        Ok(answer)
     }
 
     /// Waits until the file may be copied; one that is known needs no permit, unless it has vanished.
@@ -187,7 +179,7 @@ impl Journeys {
             && let Some(known) = &plan.known
             && let Some(verified) = self.archive.still_there(&known.key, &known.receipt).await?
         {
-            // To read is not to write: this ends no pause.
+            // To look is not to write: this ends no pause, and neither does a file that is adopted.
             return Ok(self.recording(row, plan, known.key.clone(), verified, known.facts.clone()));
         }
         let _permit = match permit {
@@ -209,7 +201,9 @@ impl Journeys {
         };
         let kept = self.archive.keep(&job).await?;
         let took = self.clock.elapsed().saturating_sub(began);
-        self.tell(self.pauses.resume(&What::Bucket));
+        if !kept.adopted {
+            self.tell(self.pauses.resume(&What::Bucket));
+        }
         Ok(self.landed(row, plan, kept, took))
     }
 

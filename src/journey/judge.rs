@@ -7,16 +7,16 @@ use crate::archive::CopyError;
 use crate::archive::store::StoreError;
 use crate::decide::Seen;
 use crate::metrics::Stage;
-use crate::pause::What;
+use crate::pause::Pass;
 use crate::source::FetchError;
 
 impl Journeys {
-    pub(super) fn judge(&self, file_name: &str, error: &CopyError) -> Sight {
-        self.judge_named(&file_name.chars().take(100).collect::<String>().escape_debug().to_string(), error)
+    pub(super) fn judge(&self, pass: &Pass, file_name: &str, error: &CopyError) -> Sight {
+        self.judge_named(pass, &file_name.chars().take(100).collect::<String>().escape_debug().to_string(), error)
     }
 
     /// Whose error it is, and what follows for the row.
-    pub(super) fn judge_named(&self, name: &str, error: &CopyError) -> Sight {
+    pub(super) fn judge_named(&self, pass: &Pass, name: &str, error: &CopyError) -> Sight {
         let text = format!("{name}: {error}");
         let trouble = |at_least| Seen::Trouble { at_least };
         let (seen, stage) = match error {
@@ -31,8 +31,8 @@ impl Journeys {
             CopyError::Fetch(FetchError::Refused { .. }) => (Seen::Failure { not_found: false }, Stage::Download),
             CopyError::Odd(_) => (Seen::OddBody, Stage::Download),
             CopyError::Key(_) | CopyError::Unsettled(_) => (Seen::Failure { not_found: false }, Stage::Upload),
-            CopyError::Store(store) => (trouble(self.pause(&What::Bucket, store_reason(store), &text)), Stage::Upload),
-            CopyError::Mismatch { .. } => (trouble(self.pause(&What::Bucket, "mismatch", &text)), Stage::Verify),
+            CopyError::Store(store) => (trouble(self.pause(pass, store_reason(store), &text, None)), Stage::Upload),
+            CopyError::Mismatch { .. } => (trouble(self.pause(pass, "mismatch", &text, None)), Stage::Verify),
             // Of the bucket and of this file alone: it waits for a person, and pauses nobody.
             CopyError::Taken(_) | CopyError::Stopped => (trouble(Duration::ZERO), Stage::Upload),
         };

@@ -214,13 +214,15 @@ impl Journeys {
         let sight = |seen, message| Asked::Sight(Sight { seen, trouble: Some((Stage::Poll, message)) });
         match error {
             PollError::RateLimited { retry_after, message } => {
-                for name in &bot.account {
-                    self.tell(self.pauses.pause(&What::Bot(name.clone()), "rate_limited", &message, retry_after));
+                let wait = self.pause(pass, "rate_limited", &message, retry_after);
+                let siblings = bot.account.iter().filter(|name| **name != row.bot && !wait.is_zero());
+                for name in siblings {
+                    self.tell(self.pauses.pause(&What::Bot(name.clone()), "rate_limited", &message, wait));
                 }
                 sight(Seen::Trouble { at_least: Duration::ZERO }, message)
             }
             PollError::Unauthorized { message } => {
-                self.pause(&What::Bot(row.bot.clone()), "unauthorized", &message);
+                self.pause(pass, "unauthorized", &message, None);
                 sight(Seen::Trouble { at_least: Duration::ZERO }, message)
             }
             // Whether the token is right was not found out.
@@ -255,10 +257,10 @@ impl Journeys {
         Some(self.conclude(&row, Some(&status), sight))
     }
 
-    /// Pauses what an error concerns; says for how long.
-    fn pause(&self, what: &What, reason: &'static str, message: &str) -> Duration {
-        self.tell(self.pauses.pause(what, reason, message, None));
-        match self.pauses.gate(what) {
+    /// Pauses what an attempt failed at; says for how long.
+    fn pause(&self, pass: &Pass, reason: &'static str, message: &str, wait: Option<Duration>) -> Duration {
+        self.tell(pass.failed(reason, message, wait));
+        match self.pauses.gate(pass.what()) {
             Gate::Closed(wait) => wait,
             Gate::Open | Gate::Probe => Duration::ZERO,
         }

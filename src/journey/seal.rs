@@ -8,7 +8,7 @@ use crate::archive::CopyError;
 use crate::archive::sidecar::{SCHEMA, Sidecar, SidecarRecording};
 use crate::decide::Seen;
 use crate::key::{NotAKey, ObjectKey};
-use crate::pause::What;
+use crate::pause::{Pass, What};
 use crate::queue::Row;
 use crate::queue::write::Recording;
 
@@ -16,7 +16,14 @@ impl Journeys {
     /// Everything is proven: the sidecar goes last, beside its files. There is none for a row that was replaced or deleted
     /// meanwhile: whoever did that has not asked for it. Its lease then writes nothing, but keeps the row in hand until
     /// what was archived is in the table, so that the next attempt finds it there.
-    pub(super) async fn seal(&self, row: &Row, bot: &Bot, recordings: &[Recording], is_new: bool) -> Option<Sight> {
+    pub(super) async fn seal(
+        &self,
+        row: &Row,
+        bot: &Bot,
+        recordings: &[Recording],
+        is_new: bool,
+        pass: &Pass,
+    ) -> Option<Sight> {
         if let Err(sight) = self.unless_changed(row).await {
             tracing::info!("the row was changed meanwhile; no sidecar is written for it");
             return Some(sight);
@@ -35,12 +42,14 @@ impl Journeys {
         let suspect = recordings.iter().any(|recording| recording.facts.suspect.is_some());
         let key_of = |name: &str| self.key_beside(row, recordings, name);
         match self.archive.keep_sidecar(key_of, &sidecar, is_new).await {
-            Ok(_) => {
-                self.tell(self.pauses.resume(&What::Bucket));
+            Ok(is_written) => {
+                if is_written {
+                    self.tell(self.pauses.resume(&What::Bucket));
+                }
                 Some(Sight { seen: Seen::Archived { suspect }, trouble: None })
             }
             Err(CopyError::Stopped) => None,
-            Err(error) => Some(self.judge_named("session.json", &error)),
+            Err(error) => Some(self.judge_named(pass, "session.json", &error)),
         }
     }
 

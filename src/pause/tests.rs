@@ -47,7 +47,7 @@ fn paused(change: Option<Change>) -> Pause {
 #[test]
 fn a_pause_ends_with_the_first_attempt_after_it_that_works() {
     let (clock, pauses, what) = scene();
-    paused(pauses.pause(&what, "rate_limited", "wait", Some(seconds(30))));
+    paused(pauses.pause(&what, "rate_limited", "wait", seconds(30)));
     assert_eq!(pauses.gate(&what), Gate::Closed(seconds(30)));
     clock.pass(seconds(29));
     assert_eq!(pauses.enter(&what).unwrap_err(), seconds(1));
@@ -64,9 +64,9 @@ fn a_pause_ends_with_the_first_attempt_after_it_that_works() {
 fn an_attempt_from_before_the_pause_neither_ends_nor_grows_it() {
     let (_, pauses, what) = scene();
     let (one, other) = (pauses.enter(&what).unwrap(), pauses.enter(&what).unwrap());
-    paused(pauses.pause(&what, "unauthorized", "no", None));
+    paused(one.failed("unauthorized", "no", None));
     assert_eq!(one.succeeded(), None);
-    assert_eq!(pauses.pause(&what, "unauthorized", "no", None), None);
+    assert_eq!(other.failed("unauthorized", "no", None), None);
     drop((one, other));
     assert_eq!(pauses.gate(&what), Gate::Closed(seconds(10)));
 }
@@ -74,30 +74,47 @@ fn an_attempt_from_before_the_pause_neither_ends_nor_grows_it() {
 #[test]
 fn a_later_end_counts_and_an_earlier_one_does_not() {
     let (_, pauses, what) = scene();
-    paused(pauses.pause(&what, "rate_limited", "wait", None));
-    paused(pauses.pause(&what, "rate_limited", "wait", Some(seconds(60))));
-    assert_eq!(pauses.pause(&what, "rate_limited", "wait", Some(seconds(20))), None);
+    let late = pauses.enter(&what).unwrap();
+    paused(late.failed("rate_limited", "wait", None));
+    paused(late.failed("rate_limited", "wait", Some(seconds(60))));
+    assert_eq!(pauses.pause(&what, "rate_limited", "wait", seconds(20)), None);
     assert_eq!(pauses.gate(&what), Gate::Closed(seconds(60)));
 }
 
 #[test]
 fn probes_that_fail_make_the_pause_grow_from_when_it_began() {
     let (clock, pauses, what) = scene();
-    let began = paused(pauses.pause(&what, "unauthorized", "no", None)).since;
+    let began = paused(pauses.enter(&what).unwrap().failed("unauthorized", "no", None)).since;
     for wait in [20, 40, 80] {
         clock.pass(seconds(900));
         let probe = pauses.enter(&what).unwrap();
-        let pause = paused(pauses.pause(&what, "unauthorized", "no", None));
+        let pause = paused(probe.failed("unauthorized", "no", None));
         assert_eq!(pause.since, began);
         drop(probe);
         assert_eq!(pauses.gate(&what), Gate::Closed(seconds(wait)));
     }
 }
 
+/// Transfers that time out one after the other, minutes after the first: the probe's word counts, not theirs.
+#[test]
+fn attempts_from_before_the_pause_count_once_however_late_they_fail() {
+    let (clock, pauses, what) = scene();
+    let late: Vec<_> = (0..3).map(|_| pauses.enter(&what).unwrap()).collect();
+    paused(late[0].failed("unavailable", "no", None));
+    clock.pass(seconds(60));
+    assert_eq!(late[1].failed("unavailable", "no", None), None, "it has run out, and nobody has tried yet");
+    let probe = pauses.enter(&what).unwrap();
+    assert_eq!(late[2].failed("unavailable", "no", None), None);
+    assert_eq!(pauses.gate(&what), Gate::Closed(PROBE_PATIENCE), "the probe is still one");
+    paused(pauses.pause(&what, "unavailable", "no", seconds(30)));
+    assert_eq!(pauses.gate(&what), Gate::Closed(seconds(30)), "a later end is heeded");
+    assert!(probe.succeeded().is_some(), "and the probe knows better");
+}
+
 #[test]
 fn a_probe_that_comes_to_nothing_gives_its_place_back() {
     let (clock, pauses, what) = scene();
-    paused(pauses.pause(&what, "rate_limited", "wait", Some(seconds(1))));
+    paused(pauses.pause(&what, "rate_limited", "wait", seconds(1)));
     clock.pass(seconds(1));
     drop(pauses.enter(&what).unwrap());
     assert_eq!(pauses.gate(&what), Gate::Probe);
@@ -110,7 +127,7 @@ fn a_probe_that_comes_to_nothing_gives_its_place_back() {
     assert_eq!(pauses.gate(&what), Gate::Probe);
     // One that is late gives nobody else's place back.
     let late = pauses.enter(&what).unwrap();
-    paused(pauses.pause(&what, "rate_limited", "wait", Some(seconds(1))));
+    paused(late.failed("rate_limited", "wait", Some(seconds(1))));
     clock.pass(seconds(1));
     let _probe = pauses.enter(&what).unwrap();
     assert_eq!(late.succeeded(), None);
@@ -122,7 +139,7 @@ fn a_probe_that_comes_to_nothing_gives_its_place_back() {
 #[test]
 fn a_probe_that_takes_long_keeps_the_others_waiting_for_a_minute_and_no_longer() {
     let (clock, pauses, what) = scene();
-    paused(pauses.pause(&what, "unavailable", "wait", Some(seconds(1))));
+    paused(pauses.pause(&what, "unavailable", "wait", seconds(1)));
     clock.pass(seconds(1));
     let slow = pauses.enter(&what).unwrap();
     clock.pass(seconds(59));
@@ -138,9 +155,9 @@ fn a_probe_that_takes_long_keeps_the_others_waiting_for_a_minute_and_no_longer()
 #[test]
 fn another_reason_is_told_with_the_one_that_it_replaces() {
     let (clock, pauses, what) = scene();
-    paused(pauses.pause(&what, "unauthorized", "no", Some(seconds(1))));
+    paused(pauses.pause(&what, "unauthorized", "no", seconds(1)));
     clock.pass(seconds(1));
-    let change = pauses.pause(&what, "rate_limited", "wait", Some(seconds(1)));
+    let change = pauses.pause(&what, "rate_limited", "wait", seconds(1));
     assert!(matches!(change, Some(Change::Paused { was_for: Some("unauthorized"), .. })), "{change:?}");
     assert!(matches!(pauses.resume(&what), Some(Change::Resumed(_, "rate_limited"))));
     assert_eq!(pauses.resume(&what), None);

@@ -37,6 +37,27 @@ async fn a_set_up_that_is_wrong_pauses_uploads_and_names_what_to_do_until_it_is_
     }
 }
 
+/// As after a backup of the queue was put back: what it no longer knows is found in the bucket.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_in_the_bucket_does_not_prove_that_it_can_be_written_to() {
+    let world = World::in_parts().await;
+    world.ready(&id(1), files()).await;
+    assert!(world.run_until_empty().await.success());
+    world.execute("DELETE FROM recordings").await.unwrap();
+    world.s3.deny("s3:PutObject");
+    world.ready(&id(2), files()).await;
+    let daemon = world.daemon().await;
+    paused(&world, &daemon, "access_denied").await;
+    world.execute(&format!("UPDATE sessions SET state = 'pending' WHERE session_id = '{}'", id(1))).await.unwrap();
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.log_lines("the pause is over"), [] as [&str; 0]);
+    world.s3.heal();
+    assert_eq!(world.end_of(&id(2)).await, "done/archived");
+    world.until_logged("the pause is over").await;
+    assert_eq!(daemon.stop().await, 0);
+    world.assert_clean();
+}
+
 /// The first call of each copy is a HEAD, whose refusal says nothing of why.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_clocks_that_are_wrong_are_told_from_a_permission_that_is_missing_s8_s10() {
