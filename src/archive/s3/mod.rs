@@ -44,7 +44,7 @@ use self::flowing::{Flowed, Reception};
 use self::negotiation::{Attempt, Negotiation};
 use self::settings::Fixed;
 use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId};
-use crate::config::BucketSettings;
+use crate::config::{BucketSettings, ChecksumChoice};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt};
 use crate::transfer::{Flow, Segments};
@@ -61,6 +61,8 @@ pub struct S3Store {
     completions: Negotiation,
     flows: Reception,
     flowed: Flowed,
+    /// Whoever asks for reading back does not believe what the store reports.
+    believes_reports: bool,
 }
 
 impl fmt::Debug for S3Store {
@@ -90,6 +92,7 @@ impl S3Store {
             completions: Negotiation::of_completions(settings.checksum),
             flows: Reception::default(),
             flowed: Flowed::default(),
+            believes_reports: settings.checksum != ChecksumChoice::ReadBack,
         }
     }
 
@@ -110,7 +113,7 @@ impl ObjectStore for S3Store {
         let request = self.fixed.head(&self.client().await, key).checksum_mode(ChecksumMode::Enabled);
         match request.send().await {
             Ok(output) if output.delete_marker() == Some(true) => Ok(None),
-            Ok(output) => Ok(Some(wire::object_head(&output))),
+            Ok(output) => Ok(Some(wire::object_head(&output, self.believes_reports))),
             // HEAD has no body: a missing bucket looks like this too, and the put that follows will say so.
             Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => Ok(None),
             Err(error) => Err(self.why_not(key, &error).await),

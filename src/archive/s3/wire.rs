@@ -8,10 +8,10 @@ use crate::archive::store::{ObjectHead, OpenUpload, Part, UploadId};
 use crate::clock::Timestamp;
 use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
 
-pub(super) fn object_head(output: &HeadObjectOutput) -> ObjectHead {
+pub(super) fn object_head(output: &HeadObjectOutput, believes_checksums: bool) -> ObjectHead {
     // A checksum of checksums says nothing about the whole object; and one of no named type may be no more than a header
     // that the store was sent, kept unread, and gives back.
-    let whole = output.checksum_type().is_some_and(|kind| *kind == ChecksumType::FullObject);
+    let whole = believes_checksums && output.checksum_type().is_some_and(|kind| *kind == ChecksumType::FullObject);
     let claimed = output.metadata().and_then(|metadata| metadata.get("sha256"));
     ObjectHead {
         bytes: output.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),

@@ -32,6 +32,16 @@ async fn a_store_that_keeps_no_checksums_is_read_back() {
     assert_eq!(world.s3.count(Op::PutObject), 2);
 }
 
+/// The fake reports a CRC64NVME of everything, as S3 does.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_reading_back_gets_it_whatever_the_store_reports() {
+    let mut world = World::in_parts().await;
+    world.set("bucket.checksum", "\"read_back\"");
+    archive(&world).await;
+    let read = |name: &str| world.s3.calls().iter().any(|call| call.op == Op::GetObject && call.key.ends_with(name));
+    assert!(world.s3.keys().iter().all(|key| read(key)), "{:?}", world.s3.calls());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_refuses_crc64nvme_gets_crc32_and_one_that_refuses_both_is_read_back() {
     for refused in [&[Algorithm::Crc64Nvme][..], &[Algorithm::Crc64Nvme, Algorithm::Crc32]] {
