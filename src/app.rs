@@ -25,7 +25,7 @@ use crate::kore::client::KoreClient;
 use crate::metrics::{Metrics, Stage};
 use crate::pause::{Change, Pauses, What};
 use crate::queue::writer::Health;
-use crate::queue::{Desk, Queue, QueueError, RunLock, Write, Writer};
+use crate::queue::{Desk, Queue, QueueError, RunLock};
 use crate::shutdown::Shutdown;
 use crate::worker::{Ended, Vitals, Worker};
 use lessons::Account;
@@ -34,8 +34,6 @@ pub use uploads::{QueueLedger, recall_uploads};
 
 /// How long the last notes may take to be written once the daemon is stopping.
 const LAST_NOTES: Duration = Duration::from_secs(2);
-/// The number of no upload: those of the ledger are made from the time, and above it.
-const NO_UPLOAD: i64 = -1;
 
 /// A daemon that is ready to run.
 #[derive(Debug)]
@@ -43,8 +41,7 @@ pub struct App {
     worker: Worker,
     journeys: Journeys,
     accounts: Vec<Account>,
-    writer: Writer,
-    desk: Arc<Desk>,
+    pages: Arc<Desk>,
     shutdown: Shutdown,
     drain_timeout: Duration,
     server: Option<JoinHandle<()>>,
@@ -74,7 +71,6 @@ impl App {
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let queue = Queue::open(&settings.queue.path, Arc::clone(&clock)).await?;
-        let (desk, writer) = (queue.desk, queue.writer);
         let metrics = Metrics::new(settings.bots.keys())?;
         let vitals = Vitals::new(Arc::clone(&clock));
         let (pauses, flights) =
@@ -82,7 +78,7 @@ impl App {
         let budgets = budgets(settings, &clock);
         let site = Site {
             metrics: metrics.clone(),
-            desk: Arc::clone(&desk),
+            desk: Arc::clone(&queue.pages),
             vitals: vitals.clone(),
             pauses: pauses.clone(),
             budgets: budgets.clone(),
@@ -92,7 +88,7 @@ impl App {
         };
         let server = serve(settings, site).await?;
         let moved = Arc::new(Notify::new());
-        let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), writer.clone(), Arc::clone(&clock)));
+        let ledger = Arc::new(QueueLedger::new(settings.bucket.name.clone(), queue.writer.clone(), Arc::clone(&clock)));
         let journeys = Journeys {
             bots: Arc::new(bots(settings, &budgets, &clock, &moved)?),
             policy: Arc::new(settings.poll.clone()),
@@ -110,10 +106,10 @@ impl App {
             transfers: Arc::new(Seats::new(settings.transfer.concurrency, settings.bots.keys())),
             pauses,
             flights,
-            writer: writer.clone(),
-            desk: Arc::clone(&desk),
+            learned: lessons::recall(&queue.desk).await,
+            writer: queue.writer,
+            desk: queue.desk,
             metrics,
-            learned: lessons::recall(&desk).await,
             clock,
             draw: rand::random::<f64>,
             stop: shutdown.soft.clone(),
@@ -126,8 +122,7 @@ impl App {
             worker,
             journeys,
             accounts: accounts(settings, &budgets),
-            writer,
-            desk,
+            pages: queue.pages,
             shutdown,
             drain_timeout,
             server,
@@ -139,7 +134,7 @@ impl App {
     /// Counts and lists, for whoever shows progress.
     #[must_use]
     pub fn desk(&self) -> Arc<Desk> {
-        Arc::clone(&self.desk)
+        Arc::clone(&self.pages)
     }
 
     /// Works until a signal, until nothing is pending if that was asked for, or until something has failed for good.
@@ -149,14 +144,14 @@ impl App {
     pub async fn run(mut self) -> anyhow::Result<Ended> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), bots = self.journeys.bots.len(), "ready");
         service::ready();
-        let is_recalled = recall_uploads(&self.journeys, &self.desk, self.writer.run()).await;
+        let is_recalled = recall_uploads(&self.journeys, self.journeys.writer.run()).await;
         let mut helpers = JoinSet::new();
-        helpers.spawn(sweep(self.journeys.clone(), self.writer.run().to_owned(), is_recalled));
+        helpers.spawn(sweep(self.journeys.clone(), is_recalled));
         helpers.spawn(service::feed_watchdog(self.journeys.clone(), self.vitals.clone()));
         helpers.spawn(service::tell(self.journeys.clone(), self.vitals.clone()));
-        helpers.spawn(watch_wal(Arc::clone(&self.desk), Arc::clone(&self.journeys.clock)));
+        helpers.spawn(keep_house(self.journeys.clone()));
         helpers.spawn(lessons::keep(self.journeys.clone(), std::mem::take(&mut self.accounts)));
-        let mut health = self.writer.health();
+        let mut health = self.journeys.writer.health();
         let ended = {
             let working = self.worker.run(&self.shutdown.soft);
             tokio::select! {
@@ -188,12 +183,10 @@ impl App {
         self.flush().await
     }
 
-    /// Waits until everything that was handed to the writer is written: it keeps the order, so a write that changes
-    /// nothing comes last.
+    /// Waits until everything that was handed to the writer is written.
     async fn flush(&self) -> bool {
-        let last = self.writer.submit(Write::UploadEnded { id: NO_UPLOAD });
         tokio::select! {
-            last = last => last.is_ok(),
+            is_written = self.journeys.writer.settled() => is_written,
             () = self.journeys.clock.sleep(LAST_NOTES) => {
                 tracing::warn!("the queue cannot be written to; what was noted last is found out again after the next start");
                 false
@@ -208,8 +201,9 @@ impl App {
             server.abort();
         }
         self.worker.close().await;
-        self.writer.close().await;
-        self.desk.close().await;
+        self.journeys.writer.close().await;
+        self.journeys.desk.close().await;
+        self.pages.close().await;
     }
 }
 
@@ -241,29 +235,26 @@ async fn panic_of(helpers: &mut JoinSet<()>) -> anyhow::Error {
     }
 }
 
-/// The budget of each account, with the number of requests a minute that it is made of.
-type Budgets = BTreeMap<String, (u32, Arc<Budget>)>;
-
-fn budgets(settings: &Settings, clock: &Arc<dyn Clock>) -> Budgets {
-    let budget = |bot: &BotSettings| {
-        let rate = bot.requests_per_minute;
-        (bot.account.clone(), (rate, Arc::new(Budget::new(rate, Arc::clone(clock)))))
-    };
+/// The budget of each account.
+fn budgets(settings: &Settings, clock: &Arc<dyn Clock>) -> BTreeMap<String, Arc<Budget>> {
+    let budget =
+        |bot: &BotSettings| (bot.account.clone(), Arc::new(Budget::new(bot.requests_per_minute, Arc::clone(clock))));
     settings.bots.values().map(budget).collect()
 }
 
 /// One budget and one line an account; one client a bot.
 fn bots(
     settings: &Settings,
-    budgets: &Budgets,
+    budgets: &BTreeMap<String, Arc<Budget>>,
     clock: &Arc<dyn Clock>,
     moved: &Arc<Notify>,
 ) -> anyhow::Result<BTreeMap<String, Bot>> {
     let mut lines: BTreeMap<&str, Arc<Line>> = BTreeMap::new();
     let mut bots = BTreeMap::new();
     for (name, bot) in &settings.bots {
-        let (rate, budget) = &budgets[&bot.account];
-        let line = lines.entry(&bot.account).or_insert_with(|| Arc::new(Line::new(*rate, Arc::clone(moved))));
+        let budget = &budgets[&bot.account];
+        let line = lines.entry(&bot.account);
+        let line = line.or_insert_with(|| Arc::new(Line::new(budget.limit(), Arc::clone(moved))));
         let client = KoreClient::new(
             name,
             bot,
@@ -273,23 +264,20 @@ fn bots(
             Arc::clone(clock),
         );
         let vendor = Arc::new(client.map_err(anyhow::Error::msg)?);
-        let account = siblings(settings, bot);
+        let account = bots_of(&bot.account, settings);
         bots.insert(name.clone(), Bot { vendor, bot_id: bot.bot_id.clone(), account, line: Arc::clone(line) });
     }
     Ok(bots)
 }
 
 /// The accounts with their bots, for what is learned of each.
-fn accounts(settings: &Settings, budgets: &Budgets) -> Vec<Account> {
-    let of = |account: &str| {
-        settings.bots.iter().filter(|(_, bot)| bot.account == account).map(|(name, _)| name.clone()).collect()
-    };
-    budgets.iter().map(|(account, (_, budget))| Account { bots: of(account), budget: Arc::clone(budget) }).collect()
+fn accounts(settings: &Settings, budgets: &BTreeMap<String, Arc<Budget>>) -> Vec<Account> {
+    let account = |(name, budget): (&String, _)| Account { bots: bots_of(name, settings), budget: Arc::clone(budget) };
+    budgets.iter().map(account).collect()
 }
 
-fn siblings(settings: &Settings, bot: &BotSettings) -> Vec<String> {
-    let of_account = settings.bots.iter().filter(|(_, other)| other.account == bot.account);
-    of_account.map(|(name, _)| name.clone()).collect()
+fn bots_of(account: &str, settings: &Settings) -> Vec<String> {
+    settings.bots.iter().filter(|(_, bot)| bot.account == account).map(|(name, _)| name.clone()).collect()
 }
 
 /// Shows the writer's health as a pause of the queue, beside the queue as well, where it can be written; ends with the
@@ -318,21 +306,24 @@ async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys, lock:
     }
 }
 
-/// Bytes of write-ahead log that nobody needs, and how often it is looked at.
+/// Bytes of write-ahead log that nobody needs.
 const LONG_WAL: u64 = 256 * 1024 * 1024;
-const WAL_LOOK: Duration = Duration::from_mins(1);
+/// How often the house is looked after.
+const HOUSE_LOOK: Duration = Duration::from_mins(1);
 
-/// A reader that somebody forgot keeps SQLite from starting its log afresh: harmless but for the disk (FAULTS Q8).
-async fn watch_wal(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
+/// Sees to what would grow: figures for metrics that nobody reads, and the queue's log. A reader that somebody forgot keeps
+/// SQLite from starting that afresh: harmless but for the disk (FAULTS Q8).
+async fn keep_house(journeys: Journeys) {
     loop {
-        let bytes = desk.wal_bytes();
+        journeys.metrics.sum_up();
+        let bytes = journeys.desk.wal_bytes();
         if bytes > LONG_WAL {
             tracing::warn!(
                 bytes,
                 "the queue's write-ahead log has grown long: some program keeps a transaction open; end that one"
             );
         }
-        clock.sleep(WAL_LOOK).await;
+        journeys.clock.sleep(HOUSE_LOOK).await;
     }
 }
 

@@ -51,8 +51,8 @@ pub struct Site {
     pub vitals: Vitals,
     /// What waits for somebody else.
     pub pauses: Pauses,
-    /// The budget of each account, and how many requests a minute it is.
-    pub budgets: BTreeMap<String, (u32, Arc<Budget>)>,
+    /// The budget of each account.
+    pub budgets: BTreeMap<String, Arc<Budget>>,
     /// What is being copied.
     pub flights: Flights,
     /// Time.
@@ -102,10 +102,10 @@ impl Site {
     }
 
     async fn facts(&self) -> page::Facts {
-        let spent = |(account, (limit, budget)): (&String, &(u32, Arc<Budget>))| page::Spent {
+        let spent = |(account, budget): (&String, &Arc<Budget>)| page::Spent {
             account: account.clone(),
             used: budget.used_in_last_minute(),
-            limit: *limit,
+            limit: budget.limit(),
         };
         page::Facts {
             now: self.clock.now(),

@@ -246,8 +246,13 @@ impl Metrics {
     /// The page that Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.run_upkeep();
         self.handle.render()
+    }
+
+    /// Adds up what was measured since the last time, as [`Metrics::render`] does: until then each figure of a histogram is
+    /// held by itself, and where nobody reads the page they would gather for ever.
+    pub fn sum_up(&self) {
+        self.handle.run_upkeep();
     }
 }
 

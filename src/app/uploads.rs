@@ -1,10 +1,12 @@
 //! The multipart uploads of all runs: noted in the queue before they exist, and aborted if they lead nowhere.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::archive::UploadLedger;
@@ -15,7 +17,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::journey::Journeys;
 use crate::key::ObjectKey;
 use crate::queue::desk::Record;
-use crate::queue::{Desk, Write, Writer};
+use crate::queue::{Write, Writer};
 
 /// How long the note of an upload may take before the upload is created all the same: another program may hold the
 /// queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that time, the
@@ -24,14 +26,14 @@ const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Aborts the uploads that lead nowhere: those of earlier runs, and those whose abortion failed. What cannot be reached
 /// now is tried again, and so is to see what earlier runs left if that failed at first.
-pub(super) async fn sweep(journeys: Journeys, run: String, mut is_recalled: bool) {
+pub(super) async fn sweep(journeys: Journeys, mut is_recalled: bool) {
     let patience =
         Backoff::new(Duration::from_secs(10), 2.0, Duration::from_mins(15)).expect("the constants make sense");
     let mut step = 0;
     while !is_recalled {
         journeys.clock.sleep(patience.wait(step)).await;
         step += 1;
-        is_recalled = recall_uploads(&journeys, &journeys.desk, &run).await;
+        is_recalled = recall_uploads(&journeys, journeys.writer.run()).await;
     }
     step = 0;
     loop {
@@ -47,12 +49,20 @@ pub(super) async fn sweep(journeys: Journeys, run: String, mut is_recalled: bool
     }
 }
 
-/// Tells the archive what earlier runs left, and says whether that could be seen.
-pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) -> bool {
-    match desk.left_uploads(run).await {
+/// Tells the archive what runs before this one left, and says whether that could be seen.
+pub async fn recall_uploads(journeys: &Journeys, run: &str) -> bool {
+    match journeys.desk.left_uploads(run).await {
         Ok(left) => {
-            let left = left.iter().filter_map(|record| left_upload(record, &journeys.bucket));
-            left.for_each(|upload| journeys.archive.leave(upload));
+            let (ours, others): (Vec<_>, Vec<_>) =
+                left.iter().partition(|record| record.get("bucket").and_then(Value::as_str) == Some(&journeys.bucket));
+            ours.into_iter().filter_map(left_upload).for_each(|upload| journeys.archive.leave(upload));
+            let buckets: BTreeSet<_> = others.iter().filter_map(|record| record.get("bucket")?.as_str()).collect();
+            for bucket in buckets {
+                tracing::warn!(
+                    bucket,
+                    "uploads may be left in the bucket of before; its rule for incomplete uploads ends them, or a person"
+                );
+            }
             true
         }
         Err(error) => {
@@ -62,14 +72,13 @@ pub async fn recall_uploads(journeys: &Journeys, desk: &Desk, run: &str) -> bool
     }
 }
 
-fn left_upload(record: &Record, bucket: &str) -> Option<LeftUpload> {
+fn left_upload(record: &Record) -> Option<LeftUpload> {
     let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
-    let is_ours = text("bucket")? == bucket;
     let upload = text("upload_id").map(UploadId);
     let noted = text("started_at").filter(|_| upload.is_none()).and_then(|at| Timestamp::parse(&at).ok());
     let until = noted.map(|noted| noted.after(LATEST));
     let (id, key) = (record.get("id")?.as_i64()?, ObjectKey::parse(text("key")?).ok()?);
-    is_ours.then_some(LeftUpload { id, key, upload, until })
+    Some(LeftUpload { id, key, upload, until })
 }
 
 /// The ledger of uploads, kept in the queue.

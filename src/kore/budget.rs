@@ -42,6 +42,7 @@ const TIMER: Duration = Duration::from_millis(1);
 /// The requests of one account.
 #[derive(Debug)]
 pub struct Budget {
+    limit: u32,
     clock: Arc<dyn Clock>,
     spacing: Duration,
     /// In terms of [`Clock::elapsed`].
@@ -65,11 +66,18 @@ impl Budget {
     /// A budget of so many requests a minute (0 counts as 1), whose first slot comes one interval from now.
     #[must_use]
     pub fn new(requests_per_minute: u32, clock: Arc<dyn Clock>) -> Self {
-        let interval = Duration::from_mins(1) / requests_per_minute.max(1);
+        let limit = requests_per_minute.max(1);
+        let interval = Duration::from_mins(1) / limit;
         let spacing = interval + (interval / 50).max((interval / 20).min(LEAST_GUARD)).min(MOST_GUARD);
         let next = Mutex::new(clock.elapsed() + spacing);
         let (opening, used) = (StdMutex::default(), StdMutex::default());
-        Self { clock, spacing, next, opening, opened: Notify::new(), used }
+        Self { limit, clock, spacing, next, opening, opened: Notify::new(), used }
+    }
+
+    /// How many requests a minute it is made of.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// Waits for the next slot, in the order of asking.

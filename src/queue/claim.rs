@@ -163,7 +163,7 @@ impl Claims {
         let _ = self.connection.close().await;
     }
 
-    /// A connection that failed is not trusted again.
+    /// A connection that failed is replaced, as soon as another can be opened: it only reads.
     async fn usable<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, QueueError> {
         let error = match result {
             Ok(value) => {

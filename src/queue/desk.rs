@@ -1,7 +1,7 @@
 //! What people's commands need of the queue: enqueue, look, send back.
 //!
 //! Each command has a connection of its own, and takes no lock beyond a short write transaction, so that it works
-//! beside a running daemon. The daemon's own pages and metrics read through one of these as well.
+//! beside a running daemon. The daemon has two of these: for its pages and metrics, and for what its journeys look up.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

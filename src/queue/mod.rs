@@ -142,8 +142,10 @@ pub struct Queue {
     pub claims: Claims,
     /// Every result.
     pub writer: Writer,
-    /// Counts and lists, on a connection of their own.
+    /// What the daemon itself looks up.
     pub desk: Arc<Desk>,
+    /// Counts and lists for people, on another connection: counting millions of rows takes seconds.
+    pub pages: Arc<Desk>,
     /// To be kept for as long as the queue is worked on.
     pub lock: RunLock,
 }
@@ -161,8 +163,8 @@ impl Queue {
         lock.extend(path)?;
         let (writer, identity) = Writer::start(path, clock).await?;
         let claims = Claims::connect(path, identity).await?;
-        let desk = Arc::new(Desk::open(path).await?);
-        Ok(Self { claims, writer, desk, lock })
+        let (desk, pages) = (Arc::new(Desk::open(path).await?), Arc::new(Desk::open(path).await?));
+        Ok(Self { claims, writer, desk, pages, lock })
     }
 }
 

@@ -91,10 +91,11 @@ impl Writer {
         applied
     }
 
-    /// Returns once everything that was handed over is written, or the writer has ended.
-    pub async fn settled(&self) {
+    /// Returns once everything that was handed over is written, or the writer has ended: then with `false`.
+    pub async fn settled(&self) -> bool {
         // It fails only when every sender is gone, and `self` is one.
         let _ = self.unwritten.subscribe().wait_for(|jobs| self.jobs.is_closed() || *jobs == 0).await;
+        !self.jobs.is_closed()
     }
 
     /// Ends writing once the batch under way is committed, and returns when the connection is closed. What is handed

@@ -249,3 +249,16 @@ async fn a_daemon_that_ends_in_order_and_is_the_last_leaves_the_queue_and_nothin
     assert!(world.run_until_empty().await.success());
     assert!(!world.path("queue.db-wal").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_left_in_the_bucket_of_before_is_told_of() {
+    let world = World::new().await;
+    world.create_queue();
+    let columns = "id, bucket, key, upload_id, run, started_at";
+    let left = "7, 'the-old-one', 'a/b.wav', 'u1', 'r1', '2026-11-01T00:00:00.000Z'";
+    world.execute(&format!("INSERT INTO uploads ({columns}) VALUES ({left})")).await.unwrap();
+    let daemon = world.daemon().await;
+    world.until_logged("uploads may be left in the bucket of before").await;
+    assert!(world.log_lines("bucket of before")[0].contains("\"the-old-one\""), "{}", world.log());
+    assert_eq!(daemon.stop().await, 0);
+}

@@ -43,7 +43,7 @@ pub(crate) struct Opened {
 impl Opened {
     pub(crate) async fn open(path: &Path, stage: &Stage) -> Self {
         let queue = Queue::open(path, Arc::new(stage.clone())).await.expect("the queue can be opened again");
-        let Queue { claims, writer, desk, lock } = queue;
+        let Queue { claims, writer, desk, lock, .. } = queue;
         Self { claims, writer, desk, _lock: lock }
     }
 

@@ -376,7 +376,7 @@ impl Run<'_> {
         let opened = self.bench.opened.as_ref().expect("it was opened just now");
         self.journeys = journeys(&self.world, opened, &self.bench.metrics, self.plan);
         // The queue is opened once for many runs, so the token of "this run" is that of no upload.
-        let is_recalled = recall_uploads(&self.journeys, &opened.desk, "").await;
+        let is_recalled = recall_uploads(&self.journeys, "").await;
         assert!(is_recalled, "the queue can be read");
         self.sweep();
         self.settle().await;
