@@ -14,6 +14,8 @@ use crate::config::Environment;
 
 /// The number of heaps.
 const HEAPS: &str = "MALLOC_ARENA_MAX";
+/// That it was started once more: for a program with privileges of its file glibc may strike its variables out.
+const STARTED_ANEW: &str = "_KORE_ARCHIVER_STARTED_ANEW";
 /// What goes with it, in bytes: how much is kept at the heap's end, how much is added to it at once, and from which size on
 /// a block is not of it (a part's pieces have up to 400 KiB).
 const KEEPING: [(&str, &str); 3] =
@@ -21,12 +23,12 @@ const KEEPING: [(&str, &str); 3] =
 
 /// Returns where the heap is as it was chosen, or cannot be: that costs memory, and nothing else.
 pub(super) fn share_one(environment: &Environment) {
-    if environment.get(HEAPS).is_some() {
+    if environment.get(HEAPS).is_some() || environment.get(STARTED_ANEW).is_some() {
         return;
     }
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_else(|| env!("CARGO_PKG_NAME").into());
     // By its own name, which `ps` and the kernel's log show.
     let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-    let _ = Command::new(program).arg0(name).args(words).env(HEAPS, "1").envs(KEEPING).exec();
+    let _ = Command::new(program).arg0(name).args(words).env(HEAPS, "1").env(STARTED_ANEW, "1").envs(KEEPING).exec();
 }

@@ -131,7 +131,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
     // Who only looks at the queue need not be able to read the secrets.
     let settings = || crate::config::read_without_secrets(file, &environment);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match &cli.command {
+    let done = match &cli.command {
         Command::Run(arguments) => {
             let settings = crate::config::read(file, &environment)?;
             crate::telemetry::init(&settings.log, &environment)?;
@@ -147,7 +147,10 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
             runtime.block_on(check::run(arguments, &settings, &environment, file))
         }
         Command::Config(arguments) => config::run(arguments, &settings()?),
-    }
+    };
+    // Whoever still asks a silent resolver for a name is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 /// Ctrl-C, or a polite kill: what was shown is then put in order. A second one ends the process, because who prints for a

@@ -15,7 +15,7 @@ use crate::session::{Reason, SessionId, State};
   kore-archiver retry --state failed --reason too_many_failures")]
 pub(super) struct Arguments {
     /// Kore's session ids
-    #[arg(value_name = "ID", required_unless_present = "state")]
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// All sessions in this state: done, suspect, unavailable or failed
     #[arg(long, value_name = "STATE", conflicts_with = "ids")]
@@ -56,6 +56,9 @@ fn selection(arguments: &Arguments) -> Result<Selection, Usage> {
         let refusal =
             || Usage(format!("--state {}: there are {}", output::plain(text), words.collect::<Vec<_>>().join(", ")));
         return Ok(Selection::State(state.ok_or_else(refusal)?));
+    }
+    if arguments.ids.is_empty() {
+        return Err(Usage("which sessions? name their ids, or all in a state: --state failed".to_owned()));
     }
     let parse =
         |id: &String| SessionId::parse(id).map_err(|error| Usage(format!("\"{}\": {error}", output::plain(id))));

@@ -59,8 +59,8 @@ pub struct KoreClient {
     signatures: Mutex<VecDeque<SecretString>>,
 }
 
-/// So many signatures are remembered: of all that may be asked about again at once.
-const MOST_SIGNATURES: usize = 64;
+/// So many signatures are remembered: three spellings each, of as many files as are asked about at once.
+const MOST_SIGNATURES: usize = 1536;
 
 impl KoreClient {
     /// The client of the bot called `name`. `poll_timeout` is the deadline of a whole poll, and of the headers of a file.

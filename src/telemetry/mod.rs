@@ -116,9 +116,9 @@ impl Drop for Farewell {
 pub fn last_words(level: Level, text: &str) -> bool {
     let Some(voice) = VOICE.get() else { return false };
     if level == Level::ERROR {
-        tracing::error!("{text}");
+        tracing::error!(target: env!("CARGO_CRATE_NAME"), "{text}");
     } else {
-        tracing::warn!("{text}");
+        tracing::warn!(target: env!("CARGO_CRATE_NAME"), "{text}");
     }
     voice.reaches_stderr
 }
