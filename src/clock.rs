@@ -2,7 +2,8 @@
 //!
 //! Two clocks exist. The wall clock ([`Clock::now`]) dates rows and decides what is due; it may jump by hours.
 //! The monotonic clock ([`Clock::elapsed`]) spaces requests and measures pauses and stalls, so that a jump of the
-//! wall clock neither bursts the budget nor stretches a pause, and ends no row by its age (`steady`). Tests and simulations bring their own [`Clock`].
+//! wall clock neither bursts the budget nor stretches a pause, and ends no row by its age (`steady`). Tests and
+//! simulations bring their own [`Clock`].
 
 mod steady;
 

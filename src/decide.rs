@@ -194,21 +194,16 @@ pub enum Next {
 /// How many attempts may bring text or nothing before it is archived as suspect (CONTRACT section 4).
 pub const ODD_BODY_TRIES: u32 = 3;
 
-/// Decides by the settings alone. `draw` is random in 0..=1 and shakes the wait by `poll.jitter`.
+/// Decides. `draw` is random in 0..=1 and shakes the wait by `poll.jitter`; `outlook` is what is believed about the row, for
+/// `schedule = "adaptive"`.
 #[must_use]
-pub fn decide(policy: &PollSettings, history: &History, seen: Seen, now: Timestamp, draw: f64) -> Step {
-    decide_with(policy, history, seen, now, draw, None)
-}
-
-/// The same with what is believed about the row, for `schedule = "adaptive"`.
-#[must_use]
-pub fn decide_with(
+pub fn decide(
     policy: &PollSettings,
     history: &History,
     seen: Seen,
     now: Timestamp,
     draw: f64,
-    outlook: Option<&Outlook<'_>>,
+    outlook: &Outlook<'_>,
 ) -> Step {
     let mut decision = Decision { policy, history: history.clone(), now, draw, outlook };
     let next = match seen {
@@ -237,7 +232,7 @@ struct Decision<'a> {
     history: History,
     now: Timestamp,
     draw: f64,
-    outlook: Option<&'a Outlook<'a>>,
+    outlook: &'a Outlook<'a>,
 }
 
 impl Decision<'_> {
@@ -310,7 +305,7 @@ impl Decision<'_> {
         match kind {
             WaitKind::CallInProgress | WaitKind::MediaInProgress => {
                 let backoff = kind.backoff(self.policy);
-                self.outlook?.wait(self.policy, backoff, &self.history, self.now, self.draw)
+                self.outlook.wait(self.policy, backoff, &self.history, self.now, self.draw)
             }
             WaitKind::PutOff | WaitKind::KoreRetrying => None,
         }

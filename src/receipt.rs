@@ -69,6 +69,13 @@ impl Receipt {
         Self { bytes, sha256, crc64nvme, crc32: Some(crc32) }
     }
 
+    /// Of bytes that are in hand.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        let mut tally = Tally::default();
+        tally.update(bytes);
+        tally.receipt()
+    }
+
     /// Whether these, in order, make up the whole, as far as their lengths and CRC64NVMEs tell.
     #[must_use]
     pub fn is_of<'a>(&self, parts: impl IntoIterator<Item = &'a Checksums>) -> bool {

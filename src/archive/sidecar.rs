@@ -12,7 +12,7 @@ use super::store::{Label, StoreError};
 use super::{Archive, CopyError};
 use crate::clock::Timestamp;
 use crate::key::{NotAKey, ObjectKey};
-use crate::receipt::{Receipt, Tally, Verified};
+use crate::receipt::{Receipt, Verified};
 use crate::transfer::Segments;
 
 /// The sidecar's schema; `config/session-1.schema.json` describes it.
@@ -133,7 +133,7 @@ impl Archive {
 
     async fn put_sidecar(&self, key: &ObjectKey, sidecar: &Sidecar) -> Result<Option<Verified>, CopyError> {
         let body = Bytes::from(serde_json::to_vec_pretty(sidecar).expect("text, numbers and JSON values serialise"));
-        let receipt = receipt(&body);
+        let receipt = Receipt::of_bytes(&body);
         let metadata = [("session-id", &sidecar.session_id), ("bot", &sidecar.bot)];
         let mut metadata: Vec<_> = metadata.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
         metadata.push(("sha256".to_owned(), receipt.sha256.to_string()));
@@ -170,10 +170,4 @@ impl SidecarRecording {
 
 fn name(number: u32) -> String {
     if number == 1 { "session.json".into() } else { format!("session-{number}.json") }
-}
-
-fn receipt(body: &[u8]) -> Receipt {
-    let mut tally = Tally::default();
-    tally.update(body);
-    tally.receipt()
 }

@@ -109,7 +109,7 @@ fn bounds(policy: &PollSettings, backoff: &Backoff, history: &History, now: Time
 mod tests {
     use super::*;
     use crate::decide::tests::policy as plain_policy;
-    use crate::decide::{Next, Seen, decide_with};
+    use crate::decide::{Next, Seen, decide};
     use crate::session::StatusKind;
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -227,16 +227,16 @@ mod tests {
     fn the_schedule_decides_after_a_not_yet_and_the_backoff_where_kore_tries_again() {
         let (model, adaptive, now) = (taught(50), policy(Schedule::Adaptive), start().after(2 * MINUTE));
         let outlook = outlook(&model);
-        let wait = |status, outlook| {
-            let step = decide_with(&adaptive, &row(), Seen::Status(status, 0), now, 0.5, outlook);
+        let wait = |status, policy: &PollSettings| {
+            let step = decide(policy, &row(), Seen::Status(status, 0), now, 0.5, &outlook);
             let Next::Wait(at) = step.next else { panic!("{step:?}") };
             at.since(now)
         };
         for status in [StatusKind::CallInProgress, StatusKind::MediaInProgress] {
-            assert!(wait(status, None) <= MINUTE);
-            assert!(wait(status, Some(&outlook)) > 5 * MINUTE);
+            assert!(wait(status, &policy(Schedule::Backoff)) <= 2 * MINUTE);
+            assert!(wait(status, &adaptive) > 5 * MINUTE);
         }
-        assert_eq!(wait(StatusKind::KoreRetrying, Some(&outlook)), 15 * MINUTE);
+        assert_eq!(wait(StatusKind::KoreRetrying, &adaptive), 15 * MINUTE);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! CONTRACT section 3 as a table, and what holds for every row whatever it saw before.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::Schedule;
+use crate::schedule::Model;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -35,6 +38,13 @@ fn start() -> Timestamp {
 
 fn fresh() -> History {
     History::new(start(), None)
+}
+
+/// By the settings alone: under `backoff` nothing that is believed counts.
+fn decide(policy: &PollSettings, history: &History, seen: Seen, now: Timestamp, draw: f64) -> Step {
+    static MODEL: LazyLock<Model> = LazyLock::new(Model::default);
+    let outlook = Outlook { model: &MODEL, enqueued_at: start(), call_ended_at: None, pressure: 0.0 };
+    super::decide(policy, history, seen, now, draw, &outlook)
 }
 
 /// The step of a row in this history, so long after it became pending.

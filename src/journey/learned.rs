@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::{PollSettings, Schedule};
-use crate::decide::{History, Outlook, Seen, Step, decide_with, known};
+use crate::decide::{History, Outlook, Seen, Step, decide, known};
 use crate::queue::{Row, Write};
 use crate::schedule::{Model, Pressure};
 use crate::session::{Status, StatusKind};
@@ -78,7 +78,7 @@ impl Learned {
     pub fn decide(&self, policy: &PollSettings, row: &Row, seen: Seen, now: Timestamp, draw: f64) -> Step {
         let mut bots = self.bots();
         let lessons = bots.entry(row.bot.clone()).or_default();
-        let step = decide_with(policy, &row.history, seen, now, draw, Some(&lessons.outlook(row)));
+        let step = decide(policy, &row.history, seen, now, draw, &lessons.outlook(row));
         if policy.schedule == Schedule::Adaptive {
             lessons.learn(row, &step.history, seen, now);
         }

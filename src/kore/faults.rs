@@ -19,7 +19,8 @@ const LONGEST_DESCRIPTION: usize = 200;
 pub(crate) enum Fault {
     /// The resolver found no public address.
     NotPublic,
-    /// `Content-Length` is larger than HTTP libraries count, or the head has over a thousand lines or 400 kB.
+    /// `Content-Length` is larger than HTTP libraries count, or the head has over a thousand lines, or more bytes
+    /// than are read at once.
     BeyondCounting,
     /// What came is not HTTP.
     NotHttp,

@@ -8,13 +8,14 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::QueueError;
 use super::desk::Record;
+use super::file::beside;
 use crate::clock::Clock;
 use crate::pause::Pause;
 
@@ -42,7 +43,7 @@ impl RunLock {
             .create(true)
             .truncate(false)
             .mode(0o660)
-            .open(lock_path(path))
+            .open(beside(path, ".lock"))
             .map_err(cannot)?;
         let mut tries = 0;
         while let Err(error) = file.try_lock() {
@@ -119,7 +120,7 @@ pub(super) fn noted(path: &Path) -> Option<Record> {
 
 /// The lock file, if a daemon holds it.
 fn held(path: &Path) -> Option<File> {
-    let file = File::open(lock_path(path)).ok()?;
+    let file = File::open(beside(path, ".lock")).ok()?;
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then_some(file)
 }
 
@@ -135,9 +136,3 @@ fn text(file: &mut File) -> Option<String> {
 
 /// More than both lines ever have.
 const LONGEST: u64 = 16 * 1024;
-
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
-}

@@ -11,7 +11,9 @@
 //! stops no polling.
 //!
 //! All writes of the daemon go through one [`writer`], which commits what is waiting in one transaction, in order.
-//! `desk` is what people's commands need; `claim` what the worker needs; `write` the results, `sql` their statements.
+//! `write` is the results, `sql` their statements. The worker claims by `claim`, which walks the `index`, checks `rows` as
+//! they are read, and leaves alone what is in `hands`. `desk` is what people's commands need, with `inspect` for `check`
+//! and `reconcile`, and `lookup` for the daemon itself. `file` makes, opens and judges the file.
 
 pub mod claim;
 pub mod desk;

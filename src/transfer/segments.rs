@@ -62,9 +62,10 @@ impl IntoIterator for Segments {
     }
 }
 
-/// The pieces of one part, and their checksums: they are computed as each comes, while the processor's cache has it. Each piece keeps the whole buffer alive that its connection was read into (up to 400 KiB),
-/// which may be many times as large as what came: all but those that nearly fill one are copied together, so that what is
-/// held is what is counted.
+/// The pieces of one part, and their checksums, which are computed as each comes, while the processor's cache has it.
+///
+/// A piece keeps the whole buffer alive that its connection was read into (up to 400 KiB), which may be many times as large
+/// as what came: all pieces but those that nearly fill one are copied together, so that what is held is what is counted.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     segments: Segments,

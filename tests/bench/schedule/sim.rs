@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use kore_archiver::clock::Timestamp;
-use kore_archiver::decide::{History, Next, Outlook, Seen, decide_with, known};
+use kore_archiver::decide::{History, Next, Outlook, Seen, decide, known};
 use kore_archiver::schedule::{Model, Pressure};
 use kore_archiver::session::StatusKind;
 
@@ -197,14 +197,7 @@ impl Sim {
         let seen = self.answer(index, at);
         let settings = self.policy.settings();
         let row = &self.rows[index];
-        let step = decide_with(
-            &settings,
-            &row.history,
-            seen,
-            moment(at),
-            draw,
-            Some(&outlook(&self.model, &self.pressure, row)),
-        );
+        let step = decide(&settings, &row.history, seen, moment(at), draw, &outlook(&self.model, &self.pressure, row));
         self.learn(index, &step.history, seen, at);
         let row = &mut self.rows[index];
         row.history = step.history;
