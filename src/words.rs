@@ -1,7 +1,7 @@
 //! Strangers' words made fit for a log, a table and a terminal: bounded, escaped, and free of what grants access.
 //!
 //! What Kore, file hosts and the store say is kept, because it helps; but an error may repeat the URL that was asked for,
-//! the token, or the secret. Two nets catch that. `Known` are the very values that were sent or signed with, and are
+//! the token, or the secret. Two nets catch that. `Secrets` are the very values that were sent or signed with, and are
 //! replaced wherever they stand. What merely looks like a key is hidden too: a URL loses its query and user, and a word
 //! that holds a token or a signature goes as a whole. Control and invisible characters are escaped. Every message of the
 //! edges passes `message` or `plain` on its way out.
@@ -24,9 +24,9 @@ const HIDDEN: &str = "[hidden]";
 
 /// Values that grant access, whatever they look like.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(Vec<SecretString>);
+pub(crate) struct Secrets(Vec<SecretString>);
 
-impl Known {
+impl Secrets {
     /// The longest first, so that none is replaced in the middle of a longer one.
     pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut values: Vec<&str> = values.into_iter().filter(|value| value.len() >= SHORTEST_KNOWN).collect();
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn known_values_are_replaced_wherever_they_stand_the_longest_first() {
-        let known = Known::of(["CANARY", "x", "a CANARY!"]);
+        let known = Secrets::of(["CANARY", "x", "a CANARY!"]);
         assert_eq!(known.hide("x=(a CANARY!)CANARYCANARY"), "x=([hidden])[hidden][hidden]");
         assert!(!format!("{known:?}").contains("CANARY"));
     }

@@ -52,7 +52,7 @@ impl Leftovers {
     }
 
     /// Waits for the turn on this key.
-    pub(super) async fn take(&self, key: &ObjectKey) -> Turn {
+    pub(super) async fn take(&self, key: &ObjectKey) -> KeyTurn {
         loop {
             let freed = self.0.freed.notified();
             tokio::pin!(freed);
@@ -66,19 +66,19 @@ impl Leftovers {
     }
 
     /// The turn on this key, if nobody has it.
-    pub(super) fn try_take(&self, key: &ObjectKey) -> Option<Turn> {
-        lock(&self.0.keys).insert(key.clone()).then(|| Turn { of: Arc::clone(&self.0), key: key.clone() })
+    pub(super) fn try_take(&self, key: &ObjectKey) -> Option<KeyTurn> {
+        lock(&self.0.keys).insert(key.clone()).then(|| KeyTurn { of: Arc::clone(&self.0), key: key.clone() })
     }
 }
 
 /// The right to create or clear uploads on one key.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct KeyTurn {
     of: Arc<Inner>,
     key: ObjectKey,
 }
 
-impl Drop for Turn {
+impl Drop for KeyTurn {
     fn drop(&mut self) {
         lock(&self.of.keys).remove(&self.key);
         self.of.freed.notify_waiters();

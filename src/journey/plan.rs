@@ -26,12 +26,12 @@ pub(super) struct Plan {
     pub(super) source: Sha256,
     pub(super) key: ObjectKey,
     /// What the queue knows of it.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<Proven>,
 }
 
 /// A file that was proven to be in the bucket before.
 #[derive(Clone)]
-pub(super) struct Known {
+pub(super) struct Proven {
     pub(super) archived_at: Timestamp,
     pub(super) key: ObjectKey,
     pub(super) receipt: Receipt,
@@ -46,7 +46,7 @@ impl Journeys {
             self.metrics.failed(Stage::Queue);
             Sight { seen: Seen::Trouble { at_least: Duration::ZERO }, trouble: Some((Stage::Queue, error.to_string())) }
         })?;
-        let known: BTreeMap<Sha256Text, Known> = records.iter().filter_map(|record| self.known(record)).collect();
+        let known: BTreeMap<Sha256Text, Proven> = records.iter().filter_map(|record| self.known(record)).collect();
         let sources: Vec<Sha256> = files.iter().map(|file| file.url.digest()).collect();
         let asked: Vec<_> = files.iter().zip(&sources).map(|(file, path)| Named { name: &file.name, path }).collect();
         let names = distinct_names(&asked);
@@ -69,7 +69,7 @@ impl Journeys {
         files.into_iter().zip(sources).zip(names).enumerate().map(plan).collect()
     }
 
-    fn known(&self, record: &Record) -> Option<(Sha256Text, Known)> {
+    fn known(&self, record: &Record) -> Option<(Sha256Text, Proven)> {
         let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
         if text("bucket")? != self.bucket {
             return None;
@@ -88,7 +88,7 @@ impl Journeys {
             sample_rate: record.get("sample_rate").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
         };
         let archived_at = Timestamp::parse(&text("archived_at")?).ok()?;
-        Some((text("source")?, Known { archived_at, key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
+        Some((text("source")?, Proven { archived_at, key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
     }
 }
 

@@ -29,7 +29,7 @@ use crate::config::{BotSettings, TransferSettings};
 use crate::hosts::MediaHosts;
 use crate::session::SessionId;
 use crate::source::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
-use crate::words::{Known, message};
+use crate::words::{Secrets, message};
 
 /// An answer of 500 recordings is under 200 kB; what is longer is no answer.
 const LONGEST_BODY: usize = 1024 * 1024;
@@ -116,7 +116,7 @@ impl KoreClient {
         self.exchange(request, token.known).await
     }
 
-    async fn exchange(&self, request: reqwest::RequestBuilder, known: Known) -> Result<Reply, PollError> {
+    async fn exchange(&self, request: reqwest::RequestBuilder, known: Secrets) -> Result<Reply, PollError> {
         let failed = |error| unreachable(&format!("Kore was not reached: {}", describe_without_url(error)));
         let too_late = || unreachable(&format!("Kore gave no whole answer within {:?} (poll.timeout)", self.timeout));
         let mut deadline = self.clock.sleep(self.timeout);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::wire::Document;
 use crate::session::{SessionId, Status, StatusKind};
 use crate::source::{Answer, PollError};
-use crate::words::{Known, message};
+use crate::words::{Secrets, message};
 
 /// A clock that differs from Kore's by more is worth a hint: tokens are dated.
 const NOTABLE_SKEW_SECONDS: i64 = 60;
@@ -31,12 +31,12 @@ pub(crate) struct Reply {
     /// Whether the body, page or document, has the words anywhere.
     mentions_a_rate_limit: bool,
     /// What Kore may have repeated.
-    known: Known,
+    known: Secrets,
 }
 
 impl Reply {
     /// Takes an answer apart; `body` is `Err` where it was cut or encoded, `known` is kept of none of its words.
-    pub(crate) fn new(code: u16, body: Result<&[u8], String>, known: Known) -> Self {
+    pub(crate) fn new(code: u16, body: Result<&[u8], String>, known: Secrets) -> Self {
         let mentions_a_rate_limit = body.as_ref().is_ok_and(|body| mentions_a_rate_limit(body));
         let body = body.and_then(Document::parse).map(|document| document.without(&known));
         Self { code, retry_after: None, ahead_seconds: None, body, mentions_a_rate_limit, known }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::config::ClientSecret;
-use crate::words::Known;
+use crate::words::Secrets;
 
 /// What Kore's own samples name as the audience.
 const AUDIENCE: &str = "https://idproxy.kore.ai/authorize";
@@ -46,13 +46,13 @@ pub struct Token {
     /// The token itself.
     pub text: SecretString,
     /// What nobody may repeat of it: the whole, its parts, and the secret that it was signed with.
-    pub(super) known: Known,
+    pub(super) known: Secrets,
 }
 
 impl Token {
     fn new(text: String, secret: &SecretString) -> Self {
         let parts = text.split('.').chain([text.as_str(), secret.expose_secret()]);
-        Self { known: Known::of(parts), text: SecretString::from(text) }
+        Self { known: Secrets::of(parts), text: SecretString::from(text) }
     }
 }
 

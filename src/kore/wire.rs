@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::session::{SessionId, Status};
 use crate::source::{SignedUrl, SourceFile};
-use crate::words::{Known, hidden, plain};
+use crate::words::{Secrets, hidden, plain};
 
 /// How much of one of Kore's own sentences is kept.
 const LONGEST_WORDS: usize = 160;
@@ -52,7 +52,7 @@ impl Document {
     }
 
     /// The same without these values in any text but a URL that is to be fetched, which is never shown whole.
-    pub(crate) fn without(mut self, known: &Known) -> Self {
+    pub(crate) fn without(mut self, known: &Secrets) -> Self {
         self.0.iter_mut().for_each(|(_, value)| hide(known, value));
         self
     }
@@ -132,7 +132,7 @@ impl Document {
     }
 }
 
-fn hide(known: &Known, value: &mut Value) {
+fn hide(known: &Secrets, value: &mut Value) {
     match value {
         Value::String(text) => *text = known.hide(text),
         Value::Array(items) => items.iter_mut().for_each(|item| hide(known, item)),

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::clock::Timestamp;
 use crate::receipt::Sha256;
-use crate::words::{Known, undressed};
+use crate::words::{Secrets, undressed};
 
 /// A file's URL with its signature.
 #[derive(Clone, PartialEq, Eq)]
@@ -129,8 +129,8 @@ impl SignedUrl {
         self.signatures().hide(name)
     }
 
-    fn signatures(&self) -> Known {
-        Known::of(self.spelt_signatures().iter().map(String::as_str))
+    fn signatures(&self) -> Secrets {
+        Secrets::of(self.spelt_signatures().iter().map(String::as_str))
     }
 
     /// Its signatures, in each of their spellings: the `url` crate writes `'` as `%27`.

@@ -28,7 +28,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::keys::Keys;
 use crate::config::BucketSettings;
-use crate::words::Known;
+use crate::words::Secrets;
 
 /// Attempts of the SDK at one request.
 const ATTEMPTS: u32 = 3;
@@ -75,7 +75,7 @@ impl Connector {
     }
 
     /// What no text may repeat.
-    pub(super) fn known(&self) -> Known {
+    pub(super) fn known(&self) -> Secrets {
         self.origin.keys.known()
     }
 

@@ -17,7 +17,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStreamError;
 
 use crate::archive::store::StoreError;
-use crate::words::{Known, plain};
+use crate::words::{Secrets, plain};
 
 /// The longest text of a [`StoreError`], in characters.
 const LONGEST: usize = 500;
@@ -109,7 +109,7 @@ pub(super) struct Answer<'a> {
 }
 
 /// Reads the SDK's error; `known` are the keys that the request may have been signed with.
-pub(super) fn failure<E>(call: Call, error: &SdkError<E, HttpResponse>, known: &Known) -> Failure
+pub(super) fn failure<E>(call: Call, error: &SdkError<E, HttpResponse>, known: &Secrets) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -133,7 +133,7 @@ where
 }
 
 /// Nobody answered: the network, a timeout, or credentials that could not be had.
-fn unanswered<E: Error + 'static>(call: Call, error: &SdkError<E, HttpResponse>, known: &Known) -> StoreError {
+fn unanswered<E: Error + 'static>(call: Call, error: &SdkError<E, HttpResponse>, known: &Secrets) -> StoreError {
     let (name, why) = (call.name(), quoted(&known.hide(&chain(error))));
     if let Some(credentials) = cause::<CredentialsError>(error) {
         let message = no_credentials(name, credentials, known);
@@ -153,7 +153,7 @@ pub(super) fn broken_off(error: &ByteStreamError) -> StoreError {
     StoreError::Unavailable(bounded(&format!("GetObject broke off: {}", quoted(&chain(error)))))
 }
 
-fn no_credentials(name: &str, error: &CredentialsError, known: &Known) -> String {
+fn no_credentials(name: &str, error: &CredentialsError, known: &Secrets) -> String {
     let why = match error {
         CredentialsError::CredentialsNotLoaded(_) => {
             "no AWS credentials were found: give the service some, by its environment, a profile, a web identity, or a \

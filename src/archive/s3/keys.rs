@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
-use crate::words::Known;
+use crate::words::Secrets;
 
 /// Those of a role and those that it was assumed with, each before and after a rotation, and as many again.
 const MOST_REMEMBERED: usize = 8;
@@ -25,12 +25,12 @@ impl Keys {
     }
 
     /// What must not be repeated.
-    pub(super) fn known(&self) -> Known {
+    pub(super) fn known(&self) -> Secrets {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let secret =
             |one: &Credentials| [Some(one.secret_access_key().to_owned()), one.session_token().map(str::to_owned)];
         let values: Vec<String> = all.iter().flat_map(secret).flatten().collect();
-        Known::of(values.iter().map(String::as_str))
+        Secrets::of(values.iter().map(String::as_str))
     }
 
     fn note(&self, credentials: &Credentials) {

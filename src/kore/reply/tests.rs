@@ -8,7 +8,7 @@ fn id() -> SessionId {
 }
 
 fn read(code: u16, body: &str) -> Result<Answer, PollError> {
-    Reply::new(code, Ok(body.as_bytes()), Known::default()).read(&id())
+    Reply::new(code, Ok(body.as_bytes()), Secrets::default()).read(&id())
 }
 
 fn kind(code: u16, body: &str) -> StatusKind {
@@ -137,7 +137,7 @@ fn the_code_decides_where_the_body_does_not() {
 
 #[test]
 fn what_was_sent_is_kept_of_none_of_kores_words() {
-    let known = Known::of(["CANARY secret", "CANARYpart"]);
+    let known = Secrets::of(["CANARY secret", "CANARYpart"]);
     let read = |code, body: &str| Reply::new(code, Ok(body.as_bytes()), known.clone()).read(&id());
     let long = "long ".repeat(29);
     for (code, body) in [
@@ -175,7 +175,7 @@ fn a_status_with_a_url_or_a_token_loses_it_and_any_other_stays_as_it_was_spelled
 fn a_refused_token_comes_with_a_hint() {
     let hint = |msg: &str, ahead| {
         let mut reply =
-            Reply::new(401, Ok(format!(r#"{{"errors":[{{"msg":"{msg}"}}]}}"#).as_bytes()), Known::default());
+            Reply::new(401, Ok(format!(r#"{{"errors":[{{"msg":"{msg}"}}]}}"#).as_bytes()), Secrets::default());
         reply.ahead_seconds = ahead;
         reply.read(&id()).unwrap_err().to_string()
     };
@@ -190,7 +190,7 @@ fn a_refused_token_comes_with_a_hint() {
 
 /// What holds whatever came: an answer's files are apart, and an error is short, printable and tells no signature.
 fn judge(code: u16, body: &[u8]) {
-    match Reply::new(code, Ok(body), Known::default()).read(&id()) {
+    match Reply::new(code, Ok(body), Secrets::default()).read(&id()) {
         Ok(answer) => {
             let digests: std::collections::HashSet<_> =
                 answer.recordings.iter().map(|file| file.url.digest().to_string()).collect();
@@ -220,7 +220,7 @@ proptest! {
         code in 100u16..700, body: Vec<u8>, text in "\\{\"(status|errors|recording|msg)\":\\PC{0,40}\\}", raw: bool
     ) {
         let body = if raw { body } else { text.into_bytes() };
-        if let Err(error) = Reply::new(code, Ok(&body), Known::default()).read(&id()) {
+        if let Err(error) = Reply::new(code, Ok(&body), Secrets::default()).read(&id()) {
             let message = error.to_string();
             prop_assert!(!message.chars().any(char::is_control));
             prop_assert!(message.chars().count() <= 300);
