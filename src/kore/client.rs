@@ -59,8 +59,9 @@ pub struct KoreClient {
     signatures: Mutex<VecDeque<SecretString>>,
 }
 
-/// So many signatures are remembered: three spellings each, of as many files as are asked about at once.
-const MOST_SIGNATURES: usize = 1536;
+/// So many signatures are remembered, up to three spellings of each: the newest, because every answer is searched for all
+/// of them. What else looks like one is hidden by its looks.
+const MOST_SIGNATURES: usize = 64;
 
 impl KoreClient {
     /// The client of the bot called `name`. `poll_timeout` is the deadline of a whole poll, and of the headers of a file.
