@@ -8,8 +8,9 @@
 //! A daemon that starts under a wrong clock cannot see that by itself: it learns it from the time that Kore's answers
 //! tell, and believes its own no more than after a jump.
 //!
-//! Left alone: rows that were inserted while the clock was wrong carry a wrong age for good. A wait that was decided in
-//! the same breath in which the clock was set back, and is written after what waits was brought back, stays too long.
+//! Left alone: rows that were inserted while the clock was wrong carry a wrong age for good; one that was sent back then
+//! waits for that time, if the daemon did not run when the clock was mended. A wait that was decided in the same breath in
+//! which the clock was set back, and is written after what waits was brought back, stays too long.
 
 use std::time::Duration;
 

@@ -128,10 +128,11 @@ async fn take_over(connection: &mut SqliteConnection, run: &str, now: Timestamp)
         .execute(&mut *transaction)
         .await?;
     sqlx::query("DELETE FROM pauses").execute(&mut *transaction).await?;
-    // No row becomes pending in the future: the clock was ahead then, and is not this run's to see. Only the wait is mended;
-    // should the clock be behind now, the row keeps its age.
+    // No row comes in the future: the clock was ahead then, and is not this run's to see. Only the wait is mended; should
+    // the clock be behind now, the row keeps its age. By the index alone, or a start would read all that is pending.
     sqlx::query(
-        "UPDATE sessions SET next_poll_at = ?1 WHERE state = 'pending' AND next_poll_at > ?1 AND pending_since > ?1",
+        "UPDATE sessions INDEXED BY sessions_by_state SET next_poll_at = ?1 \
+         WHERE state = 'pending' AND enqueued_at > ?1 AND pending_since > ?1 AND next_poll_at > ?1",
     )
     .bind(now.to_string())
     .execute(&mut *transaction)
