@@ -133,7 +133,7 @@ impl App {
 
     /// Counts and lists, for whoever shows progress.
     #[must_use]
-    pub fn desk(&self) -> Arc<Desk> {
+    pub fn pages(&self) -> Arc<Desk> {
         Arc::clone(&self.pages)
     }
 

@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     }
     let shutdown = Shutdown::on_signals()?;
     let app = App::build(settings, shutdown, arguments.until_empty).await?;
-    let desk = app.desk();
+    let desk = app.pages();
     let has_ended = CancellationToken::new();
     let shows = arguments.until_empty && std::io::stderr().is_terminal();
     let bar = shows.then(|| tokio::spawn(draw(Arc::clone(&desk), has_ended.clone())));
