@@ -5,6 +5,9 @@
 //! by `poll.error`. Several attempts that were under way when it began count once, however late they fail. No row is ever
 //! charged for one.
 //!
+//! Files on a host that the settings do not name stop nothing: other files of that bot may be elsewhere. They are shown as a
+//! pause, because only a person can help, for as long as rows come by that wait for it.
+//!
 //! A pause is measured on the monotonic clock, so that a jump of the wall clock neither ends nor stretches it; the
 //! times shown to people are wall time.
 
@@ -21,6 +24,8 @@ use crate::clock::{Clock, Timestamp};
 pub enum What {
     /// The polls of one bot.
     Bot(String),
+    /// Some files of one bot; stops nobody.
+    Files(String),
     /// All uploads.
     Bucket,
     /// All writes of results.
@@ -32,7 +37,7 @@ impl What {
     #[must_use]
     pub fn label(&self) -> String {
         match self {
-            Self::Bot(name) => format!("bot:{name}"),
+            Self::Bot(name) | Self::Files(name) => format!("bot:{name}"),
             Self::Bucket => "bucket".into(),
             Self::Queue => "queue".into(),
         }
@@ -40,10 +45,12 @@ impl What {
 }
 
 /// Every word that a pause is given as its reason: a label of the metrics, and a line of the runbook each.
-pub const REASONS: [&str; 16] = [
+pub const REASONS: [&str; 17] = [
     // Of a bot.
     "rate_limited",
     "unauthorized",
+    // Of its files.
+    "host_refused",
     // Of the bucket: its set-up,
     "access_denied",
     "credentials",
@@ -143,6 +150,8 @@ pub enum Change {
         /// What it was for until now, if that is something else.
         was_for: Option<&'static str>,
     },
+    /// One that stops nobody takes longer: each row that waits for it says so.
+    Longer(Pause),
     /// A pause is over; its [`What::label`] and reason.
     Resumed(String, &'static str),
 }
@@ -244,6 +253,7 @@ impl Pauses {
         if late.is_some_and(|paused| wait.is_none_or(|wait| now + wait <= paused.until)) {
             return None;
         }
+        let is_shown = before.is_some() && matches!(what, What::Files(_));
         let grown = u32::from(late.is_none());
         let step = before.map_or(0, |paused| paused.step.saturating_add(grown));
         let since = before.map_or(wall, |paused| paused.pause.since);
@@ -252,7 +262,7 @@ impl Pauses {
         let pause = Pause { what: what.label(), reason, message: message.to_owned(), since, until: wall.after(wait) };
         let probe = late.and_then(|paused| paused.probe);
         all.insert(what.clone(), Paused { pause: pause.clone(), until: now + wait, step, probe });
-        Some(Change::Paused { pause, was_for })
+        Some(if is_shown { Change::Longer(pause) } else { Change::Paused { pause, was_for } })
     }
 
     /// `what` works again, whoever says so.
@@ -261,11 +271,11 @@ impl Pauses {
         self.remove_if(what, |_| true)
     }
 
-    /// Nobody waits for `what`, so that no attempt will tell: a pause that has run out is over.
+    /// Nobody waits for `what`, so that no attempt will tell: a pause that has run out, `grace` ago, is over.
     #[must_use]
-    pub fn lapse(&self, what: &What) -> Option<Change> {
-        let now = self.inner.clock.elapsed();
-        self.remove_if(what, |paused| paused.gate(now) == Gate::Probe)
+    pub fn lapse(&self, what: &What, grace: Duration) -> Option<Change> {
+        let before = self.inner.clock.elapsed().checked_sub(grace)?;
+        self.remove_if(what, |paused| paused.gate(before) == Gate::Probe)
     }
 
     fn remove_if(&self, what: &What, fits: impl Fn(&Paused) -> bool) -> Option<Change> {

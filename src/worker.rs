@@ -34,6 +34,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// and how often while nobody has written anything for a while.
 const QUIET_LOOK: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(5);
+/// Files on a refused host are shown as long as their rows come by; a row that is due may wait for its turn.
+const HOST_REFUSED_GRACE: Duration = Duration::from_mins(1);
 /// A busy loop comes round no more often: one look serves for all that happened meanwhile.
 const ROUND: Duration = Duration::from_millis(2);
 /// Timers are no finer; what is due by then is due in one look.
@@ -151,7 +153,10 @@ impl Worker {
         let idle = self.journeys.bots.keys().filter(|bot| !is_needed(bot)).cloned().map(What::Bot);
         let bucket = self.due.bots.is_empty().then_some(What::Bucket);
         for what in idle.chain(bucket) {
-            self.journeys.tell(self.journeys.pauses.lapse(&what));
+            self.journeys.tell(self.journeys.pauses.lapse(&what, Duration::ZERO));
+        }
+        for what in self.journeys.bots.keys().cloned().map(What::Files) {
+            self.journeys.tell(self.journeys.pauses.lapse(&what, HOST_REFUSED_GRACE));
         }
     }
 

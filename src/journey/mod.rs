@@ -278,10 +278,14 @@ impl Journeys {
                 self.metrics.paused(&pause.what, pause.reason, true);
                 drop(self.writer.submit(Write::Paused(pause)));
             }
+            Some(Change::Longer(pause)) => {
+                tracing::debug!(what = pause.what, reason = pause.reason, until = %pause.until, "paused for longer");
+                drop(self.writer.submit(Write::Paused(pause)));
+            }
             Some(Change::Resumed(what, reason)) => {
                 tracing::info!(what, reason, "the pause is over");
                 self.metrics.paused(&what, reason, false);
-                drop(self.writer.submit(Write::Resumed { what }));
+                drop(self.writer.submit(Write::Resumed { what, reason }));
             }
         }
     }

@@ -4,6 +4,7 @@ use super::{Journeys, Sight, span};
 use crate::clock::Timestamp;
 use crate::decide::{Next, Seen, Step};
 use crate::metrics::Stage;
+use crate::pause::What;
 use crate::queue::write::Note;
 use crate::queue::{Claimed, Row, Write};
 use crate::session::{Reason, Status};
@@ -39,6 +40,10 @@ impl Journeys {
                     // Of what nobody is told here, its pause has told.
                     let what = if matches!(sight.seen, Seen::Trouble { .. }) { "put off" } else { "not ready" };
                     tracing::info!(kore.status = said, polls, next_poll_at = %at, "{what}");
+                }
+                if let (Seen::HostRefused, Some((_, error))) = (sight.seen, &sight.trouble) {
+                    let (what, wait) = (What::Files(row.bot.clone()), at.since(self.clock.now()));
+                    self.tell(self.pauses.pause(&what, "host_refused", error, wait));
                 }
                 let lease = row.lease.clone();
                 Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }

@@ -152,6 +152,23 @@ fn a_probe_that_takes_long_keeps_the_others_waiting_for_a_minute_and_no_longer()
     assert_eq!(other.succeeded(), Some(Change::Resumed("bot:default".into(), "unavailable")));
 }
 
+/// Its rows come by when their waits are over, or a little later, and say so again.
+#[test]
+fn a_refused_host_is_shown_until_a_while_after_the_last_row_was_to_come_by() {
+    let (clock, pauses, _) = scene();
+    let (what, grace) = (What::Files("default".into()), seconds(60));
+    assert_eq!(paused(pauses.pause(&what, "host_refused", "one", seconds(30))).what, "bot:default");
+    clock.pass(seconds(89));
+    assert_eq!(pauses.lapse(&what, grace), None);
+    assert!(matches!(pauses.pause(&what, "host_refused", "two", seconds(30)), Some(Change::Longer(_))));
+    assert_eq!(pauses.pause(&what, "host_refused", "three", seconds(29)), None);
+    clock.pass(seconds(89));
+    assert_eq!(pauses.lapse(&what, grace), None);
+    assert_eq!(pauses.gate(&What::Bot("default".into())), Gate::Open, "it is shown as the bot's, and stops none of it");
+    clock.pass(seconds(1));
+    assert_eq!(pauses.lapse(&what, grace), Some(Change::Resumed("bot:default".into(), "host_refused")));
+}
+
 #[test]
 fn another_reason_is_told_with_the_one_that_it_replaces() {
     let (clock, pauses, what) = scene();

@@ -76,8 +76,9 @@ pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> R
             paused(connection, pause).await?;
             Applied::Yes
         }
-        Write::Resumed { what } => {
-            sqlx::query("DELETE FROM pauses WHERE what = ?1").bind(what).execute(connection).await?;
+        Write::Resumed { what, reason } => {
+            let sql = "DELETE FROM pauses WHERE what = ?1 AND reason = ?2";
+            sqlx::query(sql).bind(what).bind(*reason).execute(connection).await?;
             Applied::Yes
         }
         Write::ClockSetBack { by, now } => {

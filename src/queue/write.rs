@@ -101,8 +101,10 @@ pub enum Write {
     Paused(Pause),
     /// It goes on.
     Resumed {
-        /// What was paused.
+        /// What was paused,
         what: String,
+        /// for what.
+        reason: &'static str,
     },
     /// The wall clock was set back: rows wait for times that are that much farther off than was meant.
     ClockSetBack {

@@ -295,3 +295,27 @@ async fn a_file_host_that_the_settings_do_not_name_is_named_and_waited_for_until
     assert!(told.iter().any(|line| line.contains("127.0.0.1") && line.contains("\"warn\"")), "{told:?}");
     assert_eq!(world.kore.files_served().len(), 0);
 }
+
+/// Only a person can help: it must be seen. But nothing else waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_file_host_is_shown_as_a_pause_that_stops_nobody() {
+    let world = World::new().await;
+    let elsewhere = recording(1).listed_as("https://media.acme.example/rec-1.wav?sig=secret");
+    world.kore.session(&id(1), Timeline::new().finally(Answer::success([elsewhere])));
+    world.kore.session(&id(2), ready(2));
+    world.create_queue();
+    world.insert(&[&id(1)]).await;
+    let daemon = world.daemon().await;
+    let paused = "kore_archiver_paused{what=\"bot:default\",reason=\"host_refused\"}";
+    eventually("it is shown", async || daemon.metric(paused).await == Some(1.0)).await;
+    let polls = world.number(&id(1), "polls").await;
+    eventually("it is tried again", async || world.number(&id(1), "polls").await > polls + 1).await;
+    world.insert(&[&id(2)]).await;
+    assert_eq!(world.end_of(&id(2)).await, "done/archived");
+    assert_eq!(daemon.metric(paused).await, Some(1.0), "a file that came proves nothing about the other's host");
+    assert_eq!(world.log_lines("\"paused\"").len(), 1, "told once, not at each attempt");
+    let status = String::from_utf8(world.run(&["status"]).stdout).unwrap();
+    assert!(status.contains("host_refused") && status.contains("media.acme.example"), "{status}");
+    let check = String::from_utf8(world.run(&["check"]).stdout).unwrap();
+    assert!(check.contains("the daemon waits for files") && check.contains("add it there"), "{check}");
+}

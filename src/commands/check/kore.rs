@@ -43,7 +43,14 @@ async fn what_the_daemon_knows(report: &mut Report, settings: &Settings, desk: &
     for name in settings.bots.keys() {
         let what = format!("kore {name}");
         let pause = pauses.iter().find(|pause| pause["what"].as_str() == Some(&format!("bot:{name}")));
+        let reason = pause.and_then(|pause| pause["reason"].as_str());
         match pause.and_then(|pause| pause["message"].as_str()) {
+            // Kore answered, or nobody would know of a file.
+            Some(message) if reason == Some("host_refused") => {
+                let (detail, advice) = halves(message, "see the message");
+                report.note(&what, NOT_ASKED);
+                report.fault(&format!("media {name}"), &format!("the daemon waits for files: {detail}"), advice);
+            }
             Some(message) => {
                 let (detail, advice) = halves(message, "see the message");
                 report.fault(&what, &format!("the daemon has paused this bot: {detail}"), advice);
