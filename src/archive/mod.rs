@@ -181,7 +181,7 @@ impl Archive {
         let mut waits = AGAIN.into_iter();
         loop {
             let lost = match self.to_its_end(self.store.put(key, label, body.clone(), receipt)).await {
-                Ok(_) => return self.verify(key, receipt).await.map(Some),
+                Ok(()) => return self.verify(key, receipt).await.map(Some),
                 Err(CopyError::Store(StoreError::Exists(_))) => return Ok(None),
                 Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => lost,
                 Err(error) => return Err(error),

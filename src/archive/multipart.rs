@@ -249,7 +249,7 @@ impl Archive {
             return Ok(there.same().and_then(adopted));
         }
         match self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await {
-            Ok(_) => self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false })),
+            Ok(()) => self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false })),
             // Perhaps it is ours: applied, and the answer lost; or refused when it was sent again.
             Err(CopyError::Store(lost @ (StoreError::UploadLost(_) | StoreError::Unavailable(_)))) => {
                 self.found(key, whole, lost).await.map(adopted)

@@ -12,9 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::clock::Timestamp;
 use crate::key::ObjectKey;
-use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
+use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt};
 use crate::transfer::{Flow, Segments};
 
 /// A store with S3's semantics, for one bucket.
@@ -27,13 +26,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     async fn read(&self, key: &ObjectKey) -> Result<ObjectBody, StoreError>;
 
     /// Creates the object in one piece, unless the key is taken ([`StoreError::Exists`]).
-    async fn put(
-        &self,
-        key: &ObjectKey,
-        label: &Label,
-        body: Segments,
-        receipt: &Receipt,
-    ) -> Result<Stored, StoreError>;
+    async fn put(&self, key: &ObjectKey, label: &Label, body: Segments, receipt: &Receipt) -> Result<(), StoreError>;
 
     /// Starts a multipart upload.
     async fn create_upload(&self, key: &ObjectKey, label: &Label) -> Result<UploadId, StoreError>;
@@ -70,13 +63,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         upload: &UploadId,
         parts: &[Part],
         whole: &Receipt,
-    ) -> Result<Stored, StoreError>;
+    ) -> Result<(), StoreError>;
 
     /// Ends an upload and frees its parts. One that is gone already is no error.
     async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError>;
 
     /// The uploads in progress on exactly this key.
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<OpenUpload>, StoreError>;
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<UploadId>, StoreError>;
 }
 
 /// What an object is created with, beside its bytes.
@@ -101,17 +94,6 @@ pub struct ObjectHead {
     pub crc64nvme: Option<Crc64Nvme>,
     /// The full-object CRC32 that the store holds, if it does.
     pub crc32: Option<Crc32>,
-    /// The `sha256` of its user metadata: what somebody once claimed, not what the store checked.
-    pub claimed_sha256: Option<Sha256>,
-}
-
-/// What the store answered to a put or complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Without quotes.
-    pub etag: String,
-    /// In a versioned bucket.
-    pub version_id: Option<String>,
 }
 
 /// The store's name for a multipart upload.
@@ -127,15 +109,6 @@ pub struct Part {
     pub etag: String,
     /// Of its bytes.
     pub checksums: Checksums,
-}
-
-/// An upload in progress, as the store lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenUpload {
-    /// Its name.
-    pub upload: UploadId,
-    /// When it was created, if the store says so.
-    pub initiated: Option<Timestamp>,
 }
 
 /// The bytes of an object as they come.

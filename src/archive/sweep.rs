@@ -100,7 +100,7 @@ impl Archive {
     /// Aborts every upload on this key. Only for who has the turn on it.
     pub(super) async fn clear(&self, key: &ObjectKey) -> Result<(), StoreError> {
         for open in self.store.uploads(key).await? {
-            self.store.abort(key, &open.upload).await?;
+            self.store.abort(key, &open).await?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use kore_archiver::archive::s3::S3Store;
-use kore_archiver::archive::store::{Label, ObjectStore, Part, StoreError, Stored, UploadId};
+use kore_archiver::archive::store::{Label, ObjectStore, Part, StoreError, UploadId};
 use kore_archiver::config::{BucketSettings, ChecksumChoice, Sse};
 use kore_archiver::key::{KeyTemplate, ObjectKey};
 use kore_archiver::receipt::{Checksums, Receipt, Tally};
@@ -97,7 +97,7 @@ fn segments(bytes: &Bytes) -> Segments {
     segments
 }
 
-async fn put(store: &S3Store, bytes: &Bytes) -> Result<Stored, StoreError> {
+async fn put(store: &S3Store, bytes: &Bytes) -> Result<(), StoreError> {
     store.put(&key(), &label(), segments(bytes), &receipt(bytes)).await
 }
 
@@ -114,7 +114,7 @@ async fn send_parts(store: &S3Store, bytes: &Bytes, part_size: usize) -> Result<
     Ok((upload, parts))
 }
 
-async fn put_in_parts(store: &S3Store, bytes: &Bytes, part_size: usize) -> Result<Stored, StoreError> {
+async fn put_in_parts(store: &S3Store, bytes: &Bytes, part_size: usize) -> Result<(), StoreError> {
     let (upload, parts) = send_parts(store, bytes, part_size).await?;
     store.complete(&key(), &upload, &parts, &receipt(bytes)).await
 }

@@ -6,9 +6,7 @@
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use kore_archiver::archive::store::{
-    Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId,
-};
+use kore_archiver::archive::store::{Label, ObjectBody, ObjectHead, ObjectStore, Part, StoreError, UploadId};
 use kore_archiver::key::ObjectKey;
 use kore_archiver::receipt::{Checksums, Crc64Nvme, Receipt};
 use kore_archiver::transfer::{Flow, Segments};
@@ -53,7 +51,7 @@ impl SimStore {
     }
 
     /// Makes an object of these bytes, unless the key is taken.
-    fn create(&self, key: &ObjectKey, body: Bytes) -> Result<Stored, StoreError> {
+    fn create(&self, key: &ObjectKey, body: Bytes) -> Result<(), StoreError> {
         // A store that spoils both of a file's names leaves none for it: only the first is ever spoilt.
         let short = !key.as_str().contains(".conflict-") && self.0.strikes(Fault::ShortObject);
         let mut state = self.0.lock();
@@ -61,7 +59,8 @@ impl SimStore {
             return Err(StoreError::Exists("412".into()));
         }
         let kept = if short { body.slice(..body.len() / 2) } else { body };
-        Ok(state.bucket.store(key.as_str(), kept))
+        state.bucket.store(key.as_str(), kept);
+        Ok(())
     }
 }
 
@@ -91,7 +90,7 @@ impl ObjectStore for SimStore {
         Ok(Box::pin(stream::iter(chunks)))
     }
 
-    async fn put(&self, key: &ObjectKey, _: &Label, body: Segments, receipt: &Receipt) -> Result<Stored, StoreError> {
+    async fn put(&self, key: &ObjectKey, _: &Label, body: Segments, receipt: &Receipt) -> Result<(), StoreError> {
         self.arrive("put").await?;
         let body = gathered(&body);
         self.check_whole(key, &body, receipt)?;
@@ -101,8 +100,8 @@ impl ObjectStore for SimStore {
         if self.0.strikes(Fault::SpuriousExists) {
             return Err(StoreError::Exists("409 ConditionalRequestConflict".into()));
         }
-        let stored = self.create(key, body)?;
-        self.answered("put: answer", stored).await
+        self.create(key, body)?;
+        self.answered("put: answer", ()).await
     }
 
     async fn create_upload(&self, key: &ObjectKey, _: &Label) -> Result<UploadId, StoreError> {
@@ -160,7 +159,7 @@ impl ObjectStore for SimStore {
         upload: &UploadId,
         parts: &[Part],
         whole: &Receipt,
-    ) -> Result<Stored, StoreError> {
+    ) -> Result<(), StoreError> {
         self.arrive("complete").await?;
         if self.0.strikes(Fault::UploadLost) {
             self.0.lock().bucket.uploads.remove(&upload.0);
@@ -176,9 +175,9 @@ impl ObjectStore for SimStore {
         if self.0.strikes(Fault::SpuriousExists) {
             return Err(StoreError::Exists("409 ConditionalRequestConflict".into()));
         }
-        let stored = self.create(key, body.freeze())?;
+        self.create(key, body.freeze())?;
         self.0.lock().bucket.uploads.remove(&upload.0);
-        self.answered("complete: answer", stored).await
+        self.answered("complete: answer", ()).await
     }
 
     async fn abort(&self, _: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
@@ -190,11 +189,11 @@ impl ObjectStore for SimStore {
         self.answered("abort: answer", ()).await
     }
 
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<OpenUpload>, StoreError> {
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<UploadId>, StoreError> {
         self.arrive("list").await?;
         let state = self.0.lock();
         let on_key = state.bucket.uploads.iter().filter(|(_, upload)| upload.key == key.as_str());
-        Ok(on_key.map(|(name, _)| OpenUpload { upload: UploadId(name.clone()), initiated: None }).collect())
+        Ok(on_key.map(|(name, _)| UploadId(name.clone())).collect())
     }
 }
 

@@ -43,7 +43,7 @@ use self::errors::Call;
 use self::flowing::{Flowed, Reception};
 use self::negotiation::{Attempt, Negotiation};
 use self::settings::Fixed;
-use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, OpenUpload, Part, StoreError, Stored, UploadId};
+use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, Part, StoreError, UploadId};
 use crate::config::{BucketSettings, ChecksumChoice};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt};
@@ -134,20 +134,14 @@ impl ObjectStore for S3Store {
         .boxed())
     }
 
-    async fn put(
-        &self,
-        key: &ObjectKey,
-        label: &Label,
-        body: Segments,
-        receipt: &Receipt,
-    ) -> Result<Stored, StoreError> {
+    async fn put(&self, key: &ObjectKey, label: &Label, body: Segments, receipt: &Receipt) -> Result<(), StoreError> {
         let mut attempt = self.puts.attempt();
         loop {
             self.look_if_due(key, &attempt).await?;
             match self.send_put(key, label, &body, receipt, attempt.terms()).await {
-                Ok(stored) => {
+                Ok(()) => {
                     attempt.succeeded();
-                    return Ok(stored);
+                    return Ok(());
                 }
                 Err(failure) => attempt.failed(failure)?,
             }
@@ -212,17 +206,17 @@ impl ObjectStore for S3Store {
         upload: &UploadId,
         parts: &[Part],
         whole: &Receipt,
-    ) -> Result<Stored, StoreError> {
+    ) -> Result<(), StoreError> {
         let has_flowed = self.flowed.is_in(upload);
         let mut attempt = self.completions.attempt();
         let mut was_refused = false;
         loop {
             self.look_if_due(key, &attempt).await?;
             match self.send_complete(key, upload, parts, whole, attempt.terms()).await {
-                Ok(stored) => {
+                Ok(()) => {
                     attempt.succeeded();
                     self.flowed.forget(upload);
-                    return Ok(stored);
+                    return Ok(());
                 }
                 Err(failure) => {
                     // What says that the whole is other than its parts may be right, unless the parts were compared as
@@ -253,7 +247,7 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<OpenUpload>, StoreError> {
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<UploadId>, StoreError> {
         let client = self.client().await;
         let mut found = Vec::new();
         let (mut next_key, mut next_upload) = (None, None);
@@ -262,7 +256,7 @@ impl ObjectStore for S3Store {
             let page = request.send().await.map_err(|error| self.error(Call::Uploads, &error))?;
             // A prefix finds longer keys too.
             let ours = page.uploads().iter().filter(|upload| upload.key() == Some(key.as_str()));
-            found.extend(ours.filter_map(wire::open_upload));
+            found.extend(ours.filter_map(|upload| Some(UploadId(upload.upload_id()?.to_owned()))));
             if page.is_truncated() != Some(true) {
                 break;
             }

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{ChecksumType, CompletedMultipartUpload};
 use super::errors::{self, Call, Failure};
 use super::negotiation::{Proof, Stated, Terms};
 use super::{S3Store, body, connect, flowing, wire};
-use crate::archive::store::{Label, Part, StoreError, Stored, UploadId};
+use crate::archive::store::{Label, Part, StoreError, UploadId};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt};
 use crate::transfer::{Flow, Segments};
@@ -61,7 +61,7 @@ impl S3Store {
         body: &Segments,
         receipt: &Receipt,
         terms: Terms,
-    ) -> Result<Stored, Failure> {
+    ) -> Result<(), Failure> {
         let (crc64nvme, crc32) = wire::of_whole(receipt, terms.proof);
         let request = self
             .fixed
@@ -73,8 +73,7 @@ impl S3Store {
             .body(body::replayable(body));
         // Again only after a look: on a store that ignores conditions it could overwrite what was put there since.
         let request = request.customize().disable_payload_signing().config_override(connect::one_attempt());
-        let output = request.send().await.map_err(|error| self.failure(Call::Put, &error))?;
-        Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
+        request.send().await.map(drop).map_err(|error| self.failure(Call::Put, &error))
     }
 
     pub(super) async fn send_part(
@@ -154,7 +153,7 @@ impl S3Store {
         parts: &[Part],
         whole: &Receipt,
         terms: Terms,
-    ) -> Result<Stored, Failure> {
+    ) -> Result<(), Failure> {
         let proof = self.uploads.settled().proof;
         let listed = parts.iter().map(|part| wire::completed_part(part, proof, terms)).collect();
         let of_whole = if terms.stated == Stated::Whole { proof } else { Proof::ReadBack };
@@ -169,7 +168,6 @@ impl S3Store {
             .set_checksum_crc32(crc32)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(listed)).build());
         let request = request.customize().config_override(connect::one_attempt());
-        let output = request.send().await.map_err(|error| self.failure(Call::Complete, &error))?;
-        Ok(Stored { etag: wire::plain_etag(output.e_tag()), version_id: output.version_id })
+        request.send().await.map(drop).map_err(|error| self.failure(Call::Complete, &error))
     }
 }

@@ -1,25 +1,22 @@
 //! Between S3's words and the archive's: digests, parts, what a HEAD says.
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedPart, MultipartUpload};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedPart};
 
 use super::negotiation::{Proof, Stated, Terms};
-use crate::archive::store::{ObjectHead, OpenUpload, Part, UploadId};
-use crate::clock::Timestamp;
-use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt, Sha256};
+use crate::archive::store::{ObjectHead, Part};
+use crate::receipt::{Checksums, Crc32, Crc64Nvme, Receipt};
 
 pub(super) fn object_head(output: &HeadObjectOutput, believes_checksums: bool) -> ObjectHead {
     // A checksum of checksums says nothing about the whole object; and one of no named type may be no more than a header
     // that the store was sent, kept unread, and gives back.
     let whole = believes_checksums && output.checksum_type().is_some_and(|kind| *kind == ChecksumType::FullObject);
-    let claimed = output.metadata().and_then(|metadata| metadata.get("sha256"));
     ObjectHead {
         bytes: output.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
         etag: plain_etag(output.e_tag()),
         version_id: output.version_id.clone(),
         crc64nvme: output.checksum_crc64_nvme().filter(|_| whole).and_then(Crc64Nvme::from_base64),
         crc32: output.checksum_crc32().filter(|_| whole).and_then(Crc32::from_base64),
-        claimed_sha256: claimed.and_then(|hex| Sha256::from_hex(hex)),
     }
 }
 
@@ -32,11 +29,6 @@ pub(super) fn completed_part(part: &Part, proof: Proof, terms: Terms) -> Complet
         .set_checksum_crc64_nvme(crc64nvme)
         .set_checksum_crc32(crc32)
         .build()
-}
-
-pub(super) fn open_upload(upload: &MultipartUpload) -> Option<OpenUpload> {
-    let initiated = upload.initiated().and_then(|at| at.to_millis().ok()).map(Timestamp::from_millis);
-    Some(OpenUpload { upload: UploadId(upload.upload_id()?.to_owned()), initiated })
 }
 
 /// The digests to send, each in its header's place.

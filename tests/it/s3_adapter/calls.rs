@@ -13,10 +13,9 @@ async fn a_put_of_any_size_is_there_whole_with_its_checksum_and_metadata() {
     for (number, bytes) in SIZES.map(noise).into_iter().enumerate() {
         let key = ObjectKey::parse(format!("put/{number}")).unwrap();
         let receipt = receipt(&bytes);
-        let stored = store.put(&key, &label(), segments(&bytes), &receipt).await.unwrap();
+        store.put(&key, &label(), segments(&bytes), &receipt).await.unwrap();
         let head = store.head(&key).await.unwrap().expect("it was put");
         assert_eq!((head.bytes, head.crc64nvme), (receipt.bytes, Some(receipt.crc64nvme)));
-        assert_eq!(head.etag, stored.etag);
         assert_eq!(s3.body(key.as_str()).unwrap(), bytes);
     }
     let object = &s3.objects()["put/1"];
@@ -81,14 +80,6 @@ async fn a_taken_key_is_not_overwritten_by_a_put_or_a_complete() {
 }
 
 #[tokio::test]
-async fn the_digest_that_somebody_claimed_is_reported() {
-    let (s3, store) = fixture().await;
-    let sha256 = receipt(b"abc").sha256;
-    s3.pre_put(KEY, "abc", &[("sha256", &sha256.to_string())]).await;
-    assert_eq!(store.head(&key()).await.unwrap().unwrap().claimed_sha256, Some(sha256));
-}
-
-#[tokio::test]
 async fn only_uploads_on_exactly_this_key_are_listed_over_all_pages() {
     let s3 = FakeS3::start(Options { page_size: 2, ..Options::default() }).await;
     let store = connected(&s3, &settings(&s3)).await;
@@ -99,8 +90,7 @@ async fn only_uploads_on_exactly_this_key_are_listed_over_all_pages() {
         ours.push(store.create_upload(&key(), &label()).await.unwrap());
     }
     let listed = store.uploads(&key()).await.unwrap();
-    assert_eq!(listed.iter().map(|open| open.upload.clone()).collect::<Vec<_>>(), ours);
-    assert!(listed.iter().all(|open| open.initiated.is_some()));
+    assert_eq!(listed, ours);
     assert_eq!(s3.count(Op::ListUploads), 2);
 }
 
@@ -124,7 +114,8 @@ async fn storage_class_encryption_and_tags_stand_on_puts_and_uploads() {
     for in_parts in [false, true] {
         let bytes = noise(5);
         let stored = if in_parts { put_in_parts(&store, &bytes, MIB).await } else { put(&store, &bytes).await };
-        assert!(stored.unwrap().version_id.is_some());
+        stored.unwrap();
+        assert!(store.head(&key()).await.unwrap().unwrap().version_id.is_some());
         let object = &s3.objects()[KEY];
         assert_eq!(object.storage_class.as_deref(), Some("STANDARD_IA"));
         assert_eq!(object.encryption.as_deref(), Some("aws:kms"));
