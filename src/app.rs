@@ -19,11 +19,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{BotSettings, Settings};
 use crate::flights::Flights;
 use crate::http::{self, Site};
-use crate::journey::{Bot, Journeys, Line, Seats};
+use crate::journey::{Bot, Journeys, Line, Notices, Seats};
 use crate::kore::budget::Budget;
 use crate::kore::client::KoreClient;
 use crate::metrics::{Metrics, Stage};
-use crate::pause::{Change, Pauses, What};
+use crate::pause::{Pauses, What};
 use crate::queue::writer::Health;
 use crate::queue::{Desk, Queue, QueueError, RunLock};
 use crate::shutdown::Shutdown;
@@ -73,8 +73,9 @@ impl App {
         let queue = Queue::open(&settings.queue.path, Arc::clone(&clock)).await?;
         let metrics = Metrics::new(settings.bots.keys())?;
         let vitals = Vitals::new(Arc::clone(&clock));
-        let (pauses, flights) =
-            (Pauses::new(Arc::clone(&clock), settings.poll.error), Flights::new(Arc::clone(&clock)));
+        let notices = Notices { metrics: metrics.clone(), writer: queue.writer.clone() };
+        let pauses = Pauses::new(Arc::clone(&clock), settings.poll.error, Box::new(notices));
+        let flights = Flights::new(Arc::clone(&clock));
         let budgets = budgets(settings, &clock);
         let site = Site {
             metrics: metrics.clone(),
@@ -288,15 +289,12 @@ async fn follow(health: &mut watch::Receiver<Health>, journeys: &Journeys, lock:
         match now {
             Health::Fine => {
                 lock.note(None);
-                journeys.tell(journeys.pauses.resume(&What::Queue));
+                journeys.pauses.resume(&What::Queue);
             }
             Health::Waits(reason, message, wait) => {
                 journeys.metrics.failed(Stage::Queue);
-                let change = journeys.pauses.pause(&What::Queue, reason, &message, wait);
-                if let Some(Change::Paused { pause, .. }) = &change {
-                    lock.note(Some(pause));
-                }
-                journeys.tell(change);
+                journeys.pauses.pause(&What::Queue, reason, &message, wait);
+                lock.note(journeys.pauses.of(&What::Queue).as_ref());
             }
             Health::Ended(path, cause) => return QueueError::NotUsable { path, cause }.into(),
         }

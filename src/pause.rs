@@ -8,10 +8,14 @@
 //! Files on a host that the settings do not name stop nothing: other files of that bot may be elsewhere. They are shown as a
 //! pause, because only a person can help, for as long as rows come by that wait for it.
 //!
+//! Each change is told while the pauses are held, so that log, metric and table hear of changes in the order in which they
+//! were made: the end of a pause that is told before its beginning would leave it shown for good.
+//!
 //! A pause is measured on the monotonic clock, so that a jump of the wall clock neither ends nor stretches it; the
 //! times shown to people are wall time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -109,18 +113,16 @@ pub struct Pass {
 
 impl Pass {
     /// The attempt worked: if it was the probe, the pause is over. One from before a pause proves nothing about it.
-    #[must_use]
-    pub fn succeeded(&self) -> Option<Change> {
+    pub fn succeeded(&self) {
         let is_probe = |paused: &Paused| paused.is_probed_by(self.ticket);
-        self.pauses.remove_if(&self.what, is_probe)
+        self.pauses.remove_if(&self.what, is_probe);
     }
 
     /// The attempt failed, and what it was made at is paused, for `wait` or for the next step of the backoff. Where there is
     /// a pause, it grows by its probe alone; any other attempt is from before it, and can make it longer by naming a later
     /// end, and no more.
-    #[must_use]
-    pub fn failed(&self, reason: &'static str, message: &str, wait: Option<Duration>) -> Option<Change> {
-        self.pauses.pause_by(self.ticket, &self.what, reason, message, wait)
+    pub fn failed(&self, reason: &'static str, message: &str, wait: Option<Duration>) {
+        self.pauses.pause_by(self.ticket, &self.what, reason, message, wait);
     }
 
     /// At what it is.
@@ -140,7 +142,13 @@ impl Drop for Pass {
     }
 }
 
-/// What changed, for the log, the table and the metric.
+/// Hears of every change: the log, the metric, the table. It must not come back to the pauses.
+pub trait Listener: fmt::Debug + Send + Sync {
+    /// Something changed.
+    fn tell(&self, change: Change);
+}
+
+/// What changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A pause began or grew.
@@ -149,9 +157,9 @@ pub enum Change {
         pause: Pause,
         /// What it was for until now, if that is something else.
         was_for: Option<&'static str>,
+        /// People were told: it stops nobody, and each row that waits for it says so again.
+        again: bool,
     },
-    /// One that stops nobody takes longer: each row that waits for it says so.
-    Longer(Pause),
     /// A pause is over; its [`What::label`] and reason.
     Resumed(String, &'static str),
 }
@@ -166,6 +174,7 @@ pub struct Pauses {
 struct Inner {
     clock: Arc<dyn Clock>,
     backoff: Backoff,
+    listener: Box<dyn Listener>,
     paused: Mutex<BTreeMap<What, Paused>>,
     tickets: AtomicU64,
 }
@@ -198,9 +207,9 @@ impl Paused {
 impl Pauses {
     /// None yet; those without an end of their own grow by `backoff`.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, backoff: Backoff) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, backoff: Backoff, listener: Box<dyn Listener>) -> Self {
         let (paused, tickets) = (Mutex::default(), AtomicU64::default());
-        Self { inner: Arc::new(Inner { clock, backoff, paused, tickets }) }
+        Self { inner: Arc::new(Inner { clock, backoff, listener, paused, tickets }) }
     }
 
     /// Whether an attempt at `what` may go on now. Looks only.
@@ -231,19 +240,11 @@ impl Pauses {
 
     /// Pauses `what` for `wait` at the word of somebody who made no attempt at it; what is paused already stays so for as
     /// long at least.
-    #[must_use]
-    pub fn pause(&self, what: &What, reason: &'static str, message: &str, wait: Duration) -> Option<Change> {
-        self.pause_by(None, what, reason, message, Some(wait))
+    pub fn pause(&self, what: &What, reason: &'static str, message: &str, wait: Duration) {
+        self.pause_by(None, what, reason, message, Some(wait));
     }
 
-    fn pause_by(
-        &self,
-        ticket: Option<u64>,
-        what: &What,
-        reason: &'static str,
-        message: &str,
-        wait: Option<Duration>,
-    ) -> Option<Change> {
+    fn pause_by(&self, ticket: Option<u64>, what: &What, reason: &'static str, message: &str, wait: Option<Duration>) {
         debug_assert!(REASONS.contains(&reason), "{reason} is a word that the runbook does not know");
         let (clock, backoff) = (&self.inner.clock, &self.inner.backoff);
         let (now, wall) = (clock.elapsed(), clock.now());
@@ -251,9 +252,9 @@ impl Pauses {
         let before = all.get(what);
         let late = before.filter(|paused| !paused.is_probed_by(ticket));
         if late.is_some_and(|paused| wait.is_none_or(|wait| now + wait <= paused.until)) {
-            return None;
+            return;
         }
-        let is_shown = before.is_some() && matches!(what, What::Files(_));
+        let again = before.is_some() && matches!(what, What::Files(_));
         let grown = u32::from(late.is_none());
         let step = before.map_or(0, |paused| paused.step.saturating_add(grown));
         let since = before.map_or(wall, |paused| paused.pause.since);
@@ -262,28 +263,34 @@ impl Pauses {
         let pause = Pause { what: what.label(), reason, message: message.to_owned(), since, until: wall.after(wait) };
         let probe = late.and_then(|paused| paused.probe);
         all.insert(what.clone(), Paused { pause: pause.clone(), until: now + wait, step, probe });
-        Some(if is_shown { Change::Longer(pause) } else { Change::Paused { pause, was_for } })
+        self.inner.listener.tell(Change::Paused { pause, was_for, again });
     }
 
     /// `what` works again, whoever says so.
-    #[must_use]
-    pub fn resume(&self, what: &What) -> Option<Change> {
-        self.remove_if(what, |_| true)
+    pub fn resume(&self, what: &What) {
+        self.remove_if(what, |_| true);
     }
 
     /// Nobody waits for `what`, so that no attempt will tell: a pause that has run out, `grace` ago, is over.
-    #[must_use]
-    pub fn lapse(&self, what: &What, grace: Duration) -> Option<Change> {
-        let before = self.inner.clock.elapsed().checked_sub(grace)?;
-        self.remove_if(what, |paused| paused.gate(before) == Gate::Probe)
+    pub fn lapse(&self, what: &What, grace: Duration) {
+        if let Some(before) = self.inner.clock.elapsed().checked_sub(grace) {
+            self.remove_if(what, |paused| paused.gate(before) == Gate::Probe);
+        }
     }
 
-    fn remove_if(&self, what: &What, fits: impl Fn(&Paused) -> bool) -> Option<Change> {
+    fn remove_if(&self, what: &What, fits: impl Fn(&Paused) -> bool) {
         let mut all = self.lock();
-        if !fits(all.get(what)?) {
-            return None;
+        if all.get(what).is_some_and(fits)
+            && let Some(Paused { pause, .. }) = all.remove(what)
+        {
+            self.inner.listener.tell(Change::Resumed(pause.what, pause.reason));
         }
-        all.remove(what).map(|paused| Change::Resumed(paused.pause.what, paused.pause.reason))
+    }
+
+    /// The pause of `what`, if there is one.
+    #[must_use]
+    pub fn of(&self, what: &What) -> Option<Pause> {
+        self.lock().get(what).map(|paused| paused.pause.clone())
     }
 
     /// All pauses in force.

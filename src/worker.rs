@@ -153,10 +153,10 @@ impl Worker {
         let idle = self.journeys.bots.keys().filter(|bot| !is_needed(bot)).cloned().map(What::Bot);
         let bucket = self.due.bots.is_empty().then_some(What::Bucket);
         for what in idle.chain(bucket) {
-            self.journeys.tell(self.journeys.pauses.lapse(&what, Duration::ZERO));
+            self.journeys.pauses.lapse(&what, Duration::ZERO);
         }
         for what in self.journeys.bots.keys().cloned().map(What::Files) {
-            self.journeys.tell(self.journeys.pauses.lapse(&what, HOST_REFUSED_GRACE));
+            self.journeys.pauses.lapse(&what, HOST_REFUSED_GRACE);
         }
     }
 

@@ -202,7 +202,7 @@ impl Journeys {
         let kept = self.archive.keep(&job).await?;
         let took = self.clock.elapsed().saturating_sub(began);
         if !kept.adopted {
-            self.tell(self.pauses.resume(&What::Bucket));
+            self.pauses.resume(&What::Bucket);
         }
         Ok(self.landed(row, plan, kept, took))
     }

@@ -17,6 +17,7 @@ mod judge;
 mod learned;
 mod line;
 mod mention;
+mod notices;
 mod plan;
 mod seal;
 mod seats;
@@ -38,13 +39,14 @@ use crate::decide::{Next, Seen};
 use crate::flights::Flights;
 use crate::key::KeyTemplate;
 use crate::metrics::{Metrics, Outcome, Stage};
-use crate::pause::{Change, Gate, Pass, Pauses, What};
+use crate::pause::{Gate, Pass, Pauses, What};
 use crate::queue::{Claimed, Desk, Row, Write, Writer};
 use crate::session::{Reason, Status, StatusKind};
 use crate::source::{Answer, PollError, Vendor};
 
 pub use learned::Learned;
 pub use line::{Line, Place};
+pub use notices::Notices;
 pub use seats::Seats;
 use verdict::put_off;
 
@@ -192,7 +194,7 @@ impl Journeys {
         match answer {
             Ok(answer) => {
                 self.metrics.polled(&row.bot, outcome(answer.status.kind()));
-                self.tell(pass.succeeded());
+                pass.succeeded();
                 Asked::Answer(answer)
             }
             Err(error) => self.refused(row, bot, error, &pass),
@@ -217,7 +219,7 @@ impl Journeys {
                 let wait = self.pause(pass, "rate_limited", &message, retry_after);
                 let siblings = bot.account.iter().filter(|name| **name != row.bot && !wait.is_zero());
                 for name in siblings {
-                    self.tell(self.pauses.pause(&What::Bot(name.clone()), "rate_limited", &message, wait));
+                    self.pauses.pause(&What::Bot(name.clone()), "rate_limited", &message, wait);
                 }
                 sight(Seen::Trouble { at_least: Duration::ZERO }, message)
             }
@@ -228,11 +230,11 @@ impl Journeys {
             // Whether the token is right was not found out.
             PollError::Unreachable { message } => sight(Seen::Trouble { at_least: Duration::ZERO }, message),
             PollError::NotFound { message } => {
-                self.tell(pass.succeeded());
+                pass.succeeded();
                 sight(Seen::Failure { not_found: true }, message)
             }
             PollError::Refused { message } => {
-                self.tell(pass.succeeded());
+                pass.succeeded();
                 sight(Seen::Failure { not_found: false }, message)
             }
         }
@@ -259,34 +261,10 @@ impl Journeys {
 
     /// Pauses what an attempt failed at; says for how long.
     fn pause(&self, pass: &Pass, reason: &'static str, message: &str, wait: Option<Duration>) -> Duration {
-        self.tell(pass.failed(reason, message, wait));
+        pass.failed(reason, message, wait);
         match self.pauses.gate(pass.what()) {
             Gate::Closed(wait) => wait,
             Gate::Open | Gate::Probe => Duration::ZERO,
-        }
-    }
-
-    /// Tells log, table and metric of a pause that began or ended.
-    pub fn tell(&self, change: Option<Change>) {
-        match change {
-            None => {}
-            Some(Change::Paused { pause, was_for }) => {
-                if let Some(reason) = was_for {
-                    self.metrics.paused(&pause.what, reason, false);
-                }
-                tracing::warn!(what = pause.what, reason = pause.reason, error = pause.message, until = %pause.until, "paused");
-                self.metrics.paused(&pause.what, pause.reason, true);
-                drop(self.writer.submit(Write::Paused(pause)));
-            }
-            Some(Change::Longer(pause)) => {
-                tracing::debug!(what = pause.what, reason = pause.reason, until = %pause.until, "paused for longer");
-                drop(self.writer.submit(Write::Paused(pause)));
-            }
-            Some(Change::Resumed(what, reason)) => {
-                tracing::info!(what, reason, "the pause is over");
-                self.metrics.paused(&what, reason, false);
-                drop(self.writer.submit(Write::Resumed { what, reason }));
-            }
         }
     }
 }

@@ -44,7 +44,7 @@ impl Journeys {
         match self.archive.keep_sidecar(key_of, &sidecar, is_new).await {
             Ok(is_written) => {
                 if is_written {
-                    self.tell(self.pauses.resume(&What::Bucket));
+                    self.pauses.resume(&What::Bucket);
                 }
                 Some(Sight { seen: Seen::Archived { suspect }, trouble: None })
             }

@@ -43,7 +43,7 @@ impl Journeys {
                 }
                 if let (Seen::HostRefused, Some((_, error))) = (sight.seen, &sight.trouble) {
                     let (what, wait) = (What::Files(row.bot.clone()), at.since(self.clock.now()));
-                    self.tell(self.pauses.pause(&what, "host_refused", error, wait));
+                    self.pauses.pause(&what, "host_refused", error, wait);
                 }
                 let lease = row.lease.clone();
                 Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }

@@ -304,8 +304,8 @@ async fn taken_back(
 
 async fn paused(connection: &mut SqliteConnection, pause: &Pause) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO pauses (what, reason, message, since, until) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (what) \
-         DO UPDATE SET reason = excluded.reason, message = excluded.message, until = excluded.until",
+        "INSERT INTO pauses (what, reason, message, since, until) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (what, reason) \
+         DO UPDATE SET message = excluded.message, until = excluded.until",
     )
     .bind(&pause.what)
     .bind(pause.reason)

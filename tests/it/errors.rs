@@ -318,4 +318,11 @@ async fn a_refused_file_host_is_shown_as_a_pause_that_stops_nobody() {
     assert!(status.contains("host_refused") && status.contains("media.acme.example"), "{status}");
     let check = String::from_utf8(world.run(&["check"]).stdout).unwrap();
     assert!(check.contains("the daemon waits for files") && check.contains("add it there"), "{check}");
+    // Another pause of the same bot hides neither, and takes neither with it.
+    let reasons = async || world.rows("SELECT what, reason FROM pauses ORDER BY reason").await;
+    world.kore.publish_scope(false);
+    eventually("both are noted", async || reasons().await.len() == 2).await;
+    world.kore.publish_scope(true);
+    eventually("one is over", async || reasons().await.len() == 1).await;
+    assert_eq!(reasons().await[0]["reason"].as_deref(), Some("host_refused"));
 }

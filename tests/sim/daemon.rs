@@ -11,7 +11,7 @@ use kore_archiver::backoff::Backoff;
 use kore_archiver::clock::{Clock, Timestamp};
 use kore_archiver::config::{BucketSettings, ChecksumChoice, PollSettings, Schedule, Sse, TransferSettings};
 use kore_archiver::flights::Flights;
-use kore_archiver::journey::{Bot, Journeys, Learned, Line, Seats};
+use kore_archiver::journey::{Bot, Journeys, Learned, Line, Notices, Seats};
 use kore_archiver::key::KeyTemplate;
 use kore_archiver::metrics::Metrics;
 use kore_archiver::pause::Pauses;
@@ -59,6 +59,7 @@ pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, plan: 
     let policy = policy();
     let bucket = bucket();
     let store = Arc::new(SimStore(world.clone()));
+    let notices = Notices { metrics: metrics.clone(), writer: opened.writer.clone() };
     Journeys {
         bots: Arc::new(bots(world)),
         template: bucket.key_template.clone(),
@@ -66,7 +67,7 @@ pub(crate) fn journeys(world: &World, opened: &Opened, metrics: &Metrics, plan: 
         archive: Archive::new(store, ledger, &bucket, &transfer(plan), Arc::clone(&clock), stop.clone()),
         polls: Arc::new(Seats::new(PLENTY, [])),
         transfers: Arc::new(Seats::new(PLENTY, [])),
-        pauses: Pauses::new(Arc::clone(&clock), policy.error),
+        pauses: Pauses::new(Arc::clone(&clock), policy.error, Box::new(notices)),
         flights: Flights::new(Arc::clone(&clock)),
         learned: Arc::new(Learned::default()),
         policy: Arc::new(policy),

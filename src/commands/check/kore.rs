@@ -19,6 +19,7 @@ use crate::kore::budget::Budget;
 use crate::kore::client::KoreClient;
 use crate::kore::probe::{Probed, Verdict};
 use crate::queue::Desk;
+use crate::queue::desk::Record;
 
 /// Tokens are dated, and Kore refuses those of a clock that is minutes off.
 pub(super) const MOST_SKEW_SECONDS: u64 = 60;
@@ -41,21 +42,22 @@ pub(super) async fn check(report: &mut Report, settings: &Settings, desk: Option
 async fn what_the_daemon_knows(report: &mut Report, settings: &Settings, desk: &Desk) {
     let pauses = desk.pauses().await.unwrap_or_default();
     for name in settings.bots.keys() {
-        let what = format!("kore {name}");
-        let pause = pauses.iter().find(|pause| pause["what"].as_str() == Some(&format!("bot:{name}")));
-        let reason = pause.and_then(|pause| pause["reason"].as_str());
-        match pause.and_then(|pause| pause["message"].as_str()) {
-            // Kore answered, or nobody would know of a file.
-            Some(message) if reason == Some("host_refused") => {
-                let (detail, advice) = halves(message, "see the message");
-                report.note(&what, NOT_ASKED);
-                report.fault(&format!("media {name}"), &format!("the daemon waits for files: {detail}"), advice);
-            }
-            Some(message) => {
-                let (detail, advice) = halves(message, "see the message");
-                report.fault(&what, &format!("the daemon has paused this bot: {detail}"), advice);
-            }
-            None => report.note(&what, NOT_ASKED),
+        let label = format!("bot:{name}");
+        let of_bot = pauses.iter().filter(|pause| pause["what"] == *label);
+        // Kore answered, or nobody would know of a file.
+        let (of_files, of_bot): (Vec<_>, Vec<_>) = of_bot.partition(|pause| pause["reason"] == "host_refused");
+        let mut tell = |what: &str, prefix: &str, pause: &Record| {
+            let (detail, advice) = halves(pause["message"].as_str().unwrap_or_default(), "see the message");
+            report.fault(&format!("{what} {name}"), &format!("{prefix}: {detail}"), advice);
+        };
+        for pause in of_files {
+            tell("media", "the daemon waits for files", pause);
+        }
+        for pause in &of_bot {
+            tell("kore", "the daemon has paused this bot", pause);
+        }
+        if of_bot.is_empty() {
+            report.note(&format!("kore {name}"), NOT_ASKED);
         }
     }
 }
