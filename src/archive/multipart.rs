@@ -6,7 +6,6 @@
 //! completion or its abortion; what an abort could not reach (a bucket that is down) is swept later, what a crash left
 //! at the next start.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -195,7 +194,7 @@ impl Archive {
                     is_last
                 }
                 Coming::Flows(bytes) => {
-                    let (sink, body) = flow(bytes, Arc::clone(&self.clock));
+                    let (sink, body) = flow(bytes);
                     under_way.sending.push(Box::pin(self.flow_part(open, number, body)));
                     let poured = under_way.beside(intake.pour(sink)).await?;
                     sums.push(poured.checksums);

@@ -3,13 +3,10 @@
 //! It takes next to no memory, and has one drawback: what was sent is gone, so that the part cannot be sent again
 //! without its source. So it is for parts alone, never for whole objects: what did not arrive is never completed.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-
-use crate::clock::Clock;
 
 /// The source's end. Dropping it early leaves a body that is too short, which no store takes for a part.
 #[derive(Debug)]
@@ -20,14 +17,13 @@ pub struct Sink(mpsc::Sender<Bytes>);
 pub struct Flow {
     bytes: u64,
     pieces: mpsc::Receiver<Bytes>,
-    clock: Arc<dyn Clock>,
 }
 
 /// A channel for a part of `bytes`.
 #[must_use]
-pub fn flow(bytes: u64, clock: Arc<dyn Clock>) -> (Sink, Flow) {
+pub fn flow(bytes: u64) -> (Sink, Flow) {
     let (sink, pieces) = mpsc::channel(1);
-    (Sink(sink), Flow { bytes, pieces, clock })
+    (Sink(sink), Flow { bytes, pieces })
 }
 
 impl Sink {
@@ -42,12 +38,6 @@ impl Flow {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// By which to tell how long it stands still.
-    #[must_use]
-    pub fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.clock)
     }
 
     /// The next bytes; none after the last, or if the source broke off.

@@ -30,8 +30,8 @@ use super::keys::Keys;
 use crate::config::BucketSettings;
 use crate::words::Secrets;
 
-/// Attempts of the SDK at one request.
-const ATTEMPTS: u32 = 3;
+/// Attempts of the SDK at one request; and at a part whose body stood still, which the SDK does not see.
+pub(super) const ATTEMPTS: u32 = 3;
 /// For a TCP connection and its TLS handshake: twice the SDK's own, for stores across an ocean.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 /// How AWS's audit trail names the assumed role's sessions.
@@ -142,9 +142,12 @@ pub(super) fn one_attempt() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
 }
 
-/// For a body that cannot be had again, takes as long as its source, and is followed by its checksum.
-pub(super) fn one_long_attempt() -> Builder {
-    one_attempt()
-        .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
-        .timeout_config(TimeoutConfig::builder().disable_operation_attempt_timeout().build())
+/// For a body, which takes as long as it takes: its [`super::progress::Progress`] is watched instead.
+pub(super) fn unhurried(attempts: Builder) -> Builder {
+    attempts.timeout_config(TimeoutConfig::builder().disable_operation_attempt_timeout().build())
+}
+
+/// For a body that cannot be had again, and is followed by its checksum.
+pub(super) fn one_flow() -> Builder {
+    unhurried(one_attempt()).request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
 }

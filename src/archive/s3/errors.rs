@@ -42,7 +42,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Head => "HeadObject",
             Self::Read => "GetObject",

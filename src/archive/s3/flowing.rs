@@ -4,23 +4,21 @@
 //! the SDK signs each chunk as well. That costs more than a header, and some stores know no trailers: one that refuses
 //! such a part for anything but its own trouble gets no other, see [`Reception`].
 //!
-//! `bucket.timeout` bounds how long the store may stand still, not how long the whole request lasts: a source may be as
-//! slow as `transfer.min_throughput` lets it.
+//! A source may be as slow as `transfer.min_throughput` lets it: while it gives nothing, nobody else is waited for.
 
 use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::progress::Progress;
 use crate::archive::store::{StoreError, UploadId};
-use crate::clock::Clock;
 use crate::transfer::Flow;
 
 /// Whether a store takes parts that are not held. It does until it has shown that it does not.
@@ -50,26 +48,6 @@ impl Reception {
     }
 }
 
-/// How far a body has come, for whoever watches it.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    taken: AtomicU64,
-    is_starving: AtomicBool,
-}
-
-impl Progress {
-    /// Returns when the store has taken nothing for `patience` although there was something, or has not answered.
-    pub(super) async fn standstill(&self, clock: &dyn Clock, patience: Duration) {
-        loop {
-            let before = self.taken.load(Ordering::Relaxed);
-            clock.sleep(patience).await;
-            if self.taken.load(Ordering::Relaxed) == before && !self.is_starving.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-    }
-}
-
 /// The uploads with such a part, which the store may have taken unchecked: until they end.
 #[derive(Debug, Default)]
 pub(super) struct Flowed(Mutex<HashSet<UploadId>>);
@@ -93,10 +71,9 @@ impl Flowed {
 }
 
 /// The body of one request. It cannot be had again, so the SDK makes one attempt.
-pub(super) fn body(flow: Flow) -> (ByteStream, Arc<Progress>) {
-    let progress = Arc::<Progress>::default();
-    let body = FlowBody { bytes_left: flow.bytes(), flow, progress: Arc::clone(&progress) };
-    (ByteStream::new(SdkBody::from_body_1_x(body)), progress)
+pub(super) fn body(flow: Flow, progress: &Arc<Progress>) -> ByteStream {
+    let body = FlowBody { bytes_left: flow.bytes(), flow, progress: Arc::clone(progress) };
+    ByteStream::new(SdkBody::from_body_1_x(body))
 }
 
 struct FlowBody {
@@ -117,12 +94,12 @@ impl Body for FlowBody {
             return Poll::Ready(None);
         }
         let next = self.flow.poll_next(context);
-        self.progress.is_starving.store(next.is_pending(), Ordering::Relaxed);
+        self.progress.note_starving(next.is_pending());
         next.map(|piece| {
             let piece = piece.filter(|piece| piece.len() as u64 <= self.bytes_left);
             let piece = piece.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the source broke off"));
             self.bytes_left -= piece.as_ref().map_or(self.bytes_left, |piece| piece.len() as u64);
-            self.progress.taken.fetch_add(1, Ordering::Relaxed);
+            self.progress.note();
             Some(piece.map(Frame::data))
         })
     }

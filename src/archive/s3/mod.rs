@@ -25,6 +25,7 @@ mod errors;
 mod flowing;
 mod keys;
 mod negotiation;
+mod progress;
 mod requests;
 mod settings;
 pub mod survey;
@@ -44,6 +45,7 @@ use self::flowing::{Flowed, Reception};
 use self::negotiation::{Attempt, Negotiation};
 use self::settings::Fixed;
 use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, Part, StoreError, UploadId};
+use crate::clock::SystemClock;
 use crate::config::{BucketSettings, ChecksumChoice};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt};
@@ -61,6 +63,7 @@ pub struct S3Store {
     completions: Negotiation,
     flows: Reception,
     flowed: Flowed,
+    clock: SystemClock,
     /// Whoever asks for reading back does not believe what the store reports.
     believes_reports: bool,
 }
@@ -92,6 +95,7 @@ impl S3Store {
             completions: Negotiation::of_completions(settings.checksum),
             flows: Reception::default(),
             flowed: Flowed::default(),
+            clock: SystemClock::new(),
             believes_reports: settings.checksum != ChecksumChoice::ReadBack,
         }
     }

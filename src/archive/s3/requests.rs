@@ -1,6 +1,9 @@
 //! The requests of an [`S3Store`], each as it goes over the wire once; what becomes of a failure is its caller's.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::head_object::HeadObjectError;
@@ -8,6 +11,7 @@ use aws_sdk_s3::types::{ChecksumType, CompletedMultipartUpload};
 
 use super::errors::{self, Call, Failure};
 use super::negotiation::{Proof, Stated, Terms};
+use super::progress::Progress;
 use super::{S3Store, body, connect, flowing, wire};
 use crate::archive::store::{Label, Part, StoreError, UploadId};
 use crate::key::ObjectKey;
@@ -63,6 +67,7 @@ impl S3Store {
         terms: Terms,
     ) -> Result<(), Failure> {
         let (crc64nvme, crc32) = wire::of_whole(receipt, terms.proof);
+        let progress = Arc::default();
         let request = self
             .fixed
             .put(&self.client().await, key, label)
@@ -70,10 +75,12 @@ impl S3Store {
             .content_length(wire::signed(body.len()))
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_crc32(crc32)
-            .body(body::replayable(body));
+            .body(body::replayable(body, &progress));
         // Again only after a look: on a store that ignores conditions it could overwrite what was put there since.
-        let request = request.customize().disable_payload_signing().config_override(connect::one_attempt());
-        request.send().await.map(drop).map_err(|error| self.failure(Call::Put, &error))
+        let once = connect::unhurried(connect::one_attempt());
+        let request = request.customize().disable_payload_signing().config_override(once);
+        let sent = self.watched(&progress, request.send()).await.ok_or_else(|| stood_still(Call::Put))?;
+        sent.map(drop).map_err(|error| self.failure(Call::Put, &error))
     }
 
     pub(super) async fn send_part(
@@ -86,17 +93,33 @@ impl S3Store {
         proof: Proof,
     ) -> Result<String, Failure> {
         let (crc64nvme, crc32) = wire::of_part(checksums, proof);
-        let request = self
-            .fixed
-            .part(&self.client().await, key, upload)
-            .part_number(wire::part_number(number))
-            .content_length(wire::signed(body.len()))
-            .set_checksum_crc64_nvme(crc64nvme)
-            .set_checksum_crc32(crc32)
-            .body(body::replayable(body));
-        let sent = request.customize().disable_payload_signing().send().await;
-        let output = sent.map_err(|error| self.failure(Call::Part, &error))?;
-        Ok(wire::plain_etag(output.e_tag()))
+        for _ in 0..connect::ATTEMPTS {
+            let progress = Arc::default();
+            let request = self
+                .fixed
+                .part(&self.client().await, key, upload)
+                .part_number(wire::part_number(number))
+                .content_length(wire::signed(body.len()))
+                .set_checksum_crc64_nvme(crc64nvme.clone())
+                .set_checksum_crc32(crc32.clone())
+                .body(body::replayable(body, &progress));
+            let unhurried = connect::unhurried(Builder::new());
+            let request = request.customize().disable_payload_signing().config_override(unhurried);
+            if let Some(sent) = self.watched(&progress, request.send()).await {
+                let output = sent.map_err(|error| self.failure(Call::Part, &error))?;
+                return Ok(wire::plain_etag(output.e_tag()));
+            }
+        }
+        Err(stood_still(Call::Part).into())
+    }
+
+    /// Nothing if the body stood still for `bucket.timeout`.
+    async fn watched<T>(&self, progress: &Progress, sent: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            sent = sent => Some(sent),
+            () = progress.standstill(&self.clock, self.fixed.timeout) => None,
+        }
     }
 
     pub(super) async fn send_flow(
@@ -106,9 +129,9 @@ impl S3Store {
         number: u32,
         flow: Flow,
     ) -> Result<String, StoreError> {
-        let (bytes, clock) = (flow.bytes(), flow.clock());
+        let (bytes, progress) = (flow.bytes(), Arc::default());
         let proof = self.uploads.settled().proof;
-        let (body, progress) = flowing::body(flow);
+        let body = flowing::body(flow, &progress);
         let request = self
             .fixed
             .part(&self.client().await, key, upload)
@@ -120,16 +143,10 @@ impl S3Store {
             Proof::ReadBack => request.customize().disable_payload_signing(),
             Proof::Crc64Nvme | Proof::Crc32 => request.customize(),
         };
-        tokio::select! {
-            biased;
-            sent = request.config_override(connect::one_long_attempt()).send() => {
-                let output = sent.map_err(|error| self.error(Call::Part, &error))?;
-                Ok(wire::plain_etag(output.e_tag()))
-            }
-            () = progress.standstill(&*clock, self.fixed.timeout) => {
-                Err(StoreError::Unavailable("UploadPart stood still for bucket.timeout".to_owned()))
-            }
-        }
+        let sent = self.watched(&progress, request.config_override(connect::one_flow()).send()).await;
+        let sent = sent.ok_or_else(|| stood_still(Call::Part))?;
+        let output = sent.map_err(|error| self.error(Call::Part, &error))?;
+        Ok(wire::plain_etag(output.e_tag()))
     }
 
     pub(super) async fn send_create(&self, key: &ObjectKey, label: &Label, proof: Proof) -> Result<UploadId, Failure> {
@@ -170,4 +187,8 @@ impl S3Store {
         let request = request.customize().config_override(connect::one_attempt());
         request.send().await.map(drop).map_err(|error| self.failure(Call::Complete, &error))
     }
+}
+
+fn stood_still(call: Call) -> StoreError {
+    StoreError::Unavailable(format!("{} stood still for bucket.timeout", call.name()))
 }

@@ -38,7 +38,7 @@ async fn portion(intake: &mut Intake) -> Result<Portion, FetchError> {
 
 /// All that comes out at the other end of a part that flows.
 async fn poured(intake: &mut Intake, bytes: u64) -> (Vec<u8>, Poured) {
-    let (sink, mut body) = flow(bytes, Arc::new(SystemClock::new()));
+    let (sink, mut body) = flow(bytes);
     let collect = async {
         let mut all = Vec::new();
         while let Some(piece) = body.next().await {
@@ -181,7 +181,7 @@ async fn a_part_that_fills_slowly_gives_way_to_one_that_waits() {
         bytes
     };
     drop(fast);
-    let (sink, mut body) = flow(bytes, Arc::new(SystemClock::new()));
+    let (sink, mut body) = flow(bytes);
     let later = async {
         SystemClock::new().sleep(PATIENCE).await;
         free(&memory)

@@ -74,7 +74,7 @@ async fn all(times: Times) -> Vec<(Op, Fault, Result<(), StoreError>)> {
 
 #[tokio::test]
 async fn what_passes_is_waited_out_inside_the_call() {
-    for (op, fault, outcome) in all(Times::Next(1)).await {
+    for (op, fault, outcome) in Box::pin(all(Times::Next(1))).await {
         // A second create would leave the upload of the first, if that was applied, without anybody who knows its name.
         // Before a second put or completion the archive waits and looks.
         if matches!(op, Op::CreateUpload | Op::PutObject | Op::CompleteUpload) {
@@ -87,7 +87,7 @@ async fn what_passes_is_waited_out_inside_the_call() {
 
 #[tokio::test]
 async fn what_does_not_pass_is_unavailable_after_at_most_three_attempts() {
-    for (op, fault, outcome) in all(Times::Forever).await {
+    for (op, fault, outcome) in Box::pin(all(Times::Forever)).await {
         assert_eq!(kind(outcome), "unavailable", "{fault:?} for ever on {op:?}");
     }
 }
@@ -216,4 +216,30 @@ async fn a_server_that_is_not_there_is_unavailable() {
     drop(s3);
     tokio::task::yield_now().await;
     assert_eq!(kind(store.head(&key()).await), "unavailable");
+}
+
+/// Parts that share a narrow line take longer than any timeout for one of them; to break them off loses what was sent.
+#[tokio::test]
+async fn a_body_may_take_longer_than_the_timeout_as_long_as_it_moves() {
+    let s3 = FakeS3::start(Options::default()).await;
+    let store = connected(&s3, &BucketSettings { timeout: Duration::from_secs(1), ..settings(&s3) }).await;
+    let bytes = noise(24 * MIB);
+    s3.fail_next(Op::Any, Times::Forever, Fault::Narrow(10 << 20));
+    put(&store, &bytes).await.unwrap();
+    s3.forget(KEY);
+    put_in_parts(&store, &bytes, 24 * MIB).await.unwrap();
+    assert_eq!((s3.count(Op::PutObject), s3.count(Op::UploadPart)), (1, 1), "nothing was sent again");
+}
+
+#[tokio::test]
+async fn a_body_that_stands_still_is_sent_again_where_that_does_no_harm() {
+    for (times, outcome) in [(2, "ok"), (3, "unavailable")] {
+        let s3 = FakeS3::start(Options::default()).await;
+        let store = connected(&s3, &BucketSettings { timeout: Duration::from_millis(400), ..settings(&s3) }).await;
+        for op in [Op::PutObject, Op::UploadPart] {
+            s3.fail_next(op, Times::Next(times), Fault::Hang(Duration::from_secs(30)));
+        }
+        assert_eq!(kind(put(&store, &noise(MIB)).await), "unavailable", "somebody has to look first");
+        assert_eq!(kind(put_in_parts(&store, &noise(MIB), MIB).await), outcome);
+    }
 }

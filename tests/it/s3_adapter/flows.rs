@@ -1,16 +1,9 @@
 //! Parts that are sent while they come: whole or refused, and never sent to a store that takes none.
 
-use std::sync::Arc;
-
-use kore_archiver::clock::{Clock, SystemClock};
 use kore_archiver::transfer::flow;
 
 use super::*;
 use crate::support::s3::{Fault, Op, Times};
-
-fn clock() -> Arc<dyn Clock> {
-    Arc::new(SystemClock::new())
-}
 
 /// Sends `bytes` as part 1 of `length` while they come.
 pub(super) async fn flowing(
@@ -19,7 +12,7 @@ pub(super) async fn flowing(
     bytes: &Bytes,
     length: usize,
 ) -> Result<Part, StoreError> {
-    let (sink, body) = flow(length as u64, clock());
+    let (sink, body) = flow(length as u64);
     let pieces: Vec<Bytes> = bytes.chunks(70_001).map(|piece| bytes.slice_ref(piece)).collect();
     let pouring = async move {
         for piece in pieces {
@@ -89,7 +82,7 @@ async fn a_store_that_stands_still_is_given_up_and_a_slow_source_is_not() {
     let store = connected(&s3, &BucketSettings { timeout: Duration::from_millis(300), ..settings(&s3) }).await;
     let upload = store.create_upload(&key(), &label()).await.unwrap();
     let bytes = noise(100_000);
-    let (sink, body) = flow(200_000, clock());
+    let (sink, body) = flow(200_000);
     let pouring = async {
         sink.send(bytes.clone()).await;
         // Longer than the store may take.

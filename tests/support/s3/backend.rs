@@ -19,6 +19,7 @@ use super::digests::{self, Algorithm, Declaration, Digests, Hasher};
 use super::faults::{Asked, Fault, Lie, Quirks};
 use super::gate::{self, Gate};
 use super::protections::Protections;
+use super::server::wait;
 use super::uploads;
 
 /// The largest body of one PUT.
@@ -43,6 +44,9 @@ struct Taken {
     digests: Digests,
 }
 
+/// A narrow line's.
+const STEP: usize = 1 << 20;
+
 impl Backend {
     pub fn lock(&self) -> MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
@@ -59,12 +63,17 @@ impl Backend {
         let declaration = Declaration::new(&request.headers, request.trailing_headers.take());
         let mut hasher = Hasher::new(wanted, declaration.wants_md5());
         let mut sink = self.storage.sink().await?;
-        let (mut bytes, mut flip) = (0, quirks.has(&Fault::FlipBit));
+        let (mut bytes, mut owed, mut flip) = (0, 0, quirks.has(&Fault::FlipBit));
         let mut stream = body.ok_or_else(|| s3_error!(IncompleteBody))?;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(broken_body)?;
             let chunk = if std::mem::take(&mut flip) { flipped(&chunk) } else { chunk };
             bytes += chunk.len() as u64;
+            // In steps that timers are fine enough for.
+            owed += chunk.len();
+            if owed >= STEP {
+                wait(quirks.delay(std::mem::take(&mut owed))).await;
+            }
             hasher.update(&chunk);
             sink.write(chunk).await?;
         }

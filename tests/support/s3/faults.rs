@@ -64,6 +64,8 @@ pub enum Fault {
     Hang(Duration),
     /// A bit of the body turns over on the way.
     FlipBit,
+    /// The body is taken at so many bytes a second, over a narrow line.
+    Narrow(u32),
     /// HEAD does not tell the truth.
     LieOnHead(Lie),
     /// Half of an object, then the connection is closed.
@@ -119,6 +121,7 @@ impl Fault {
     pub fn is_quirk(&self) -> bool {
         match self {
             Self::FlipBit
+            | Self::Narrow(_)
             | Self::LieOnHead(_)
             | Self::CutRead
             | Self::StallRead
@@ -159,6 +162,12 @@ impl Quirks {
 
     pub fn lie(&self) -> Option<Lie> {
         self.0.iter().find_map(|fault| if let Fault::LieOnHead(lie) = fault { Some(*lie) } else { None })
+    }
+
+    /// How long so many bytes take.
+    pub fn delay(&self, bytes: usize) -> Duration {
+        let rate = self.0.iter().find_map(|fault| if let Fault::Narrow(rate) = fault { Some(*rate) } else { None });
+        rate.map_or(Duration::ZERO, |rate| Duration::from_secs(bytes as u64) / rate)
     }
 
     /// What is refused, and with which status and code.

@@ -148,7 +148,7 @@ fn date(ahead: i64) -> http::HeaderValue {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the far end of a real socket hangs in real time")]
-async fn wait(how_long: Duration) {
+pub(super) async fn wait(how_long: Duration) {
     tokio::time::sleep(how_long).await;
 }
 
