@@ -165,6 +165,8 @@ pub enum Seen {
         /// From a `Retry-After`, or the end of a pause.
         at_least: Duration,
     },
+    /// Nothing was tried, because the bucket is paused for so long.
+    Held(Duration),
     /// A file URL leads where `media_hosts` does not allow.
     HostRefused,
     /// A recording is larger than `transfer.max_bytes`; its siblings are archived.
@@ -216,6 +218,7 @@ pub fn decide(
             decision.after_error(Duration::ZERO)
         }
         Seen::Trouble { at_least } => decision.after_error(at_least),
+        Seen::Held(wait) => decision.error_wait(0, wait),
         Seen::HostRefused if decision.is_given_up() => Next::Finish(Reason::HostRefused),
         Seen::HostRefused => decision.after_error(Duration::ZERO),
         Seen::TooLarge => Next::Finish(Reason::TooLarge),
@@ -312,8 +315,13 @@ impl Decision<'_> {
     }
 
     fn after_error(&mut self, at_least: Duration) -> Next {
-        let wait = jittered(self.policy.error.wait(self.history.error_step), self.policy.jitter, self.draw);
-        self.history.error_step = self.history.error_step.saturating_add(1);
+        let step = self.history.error_step;
+        self.history.error_step = step.saturating_add(1);
+        self.error_wait(step, at_least)
+    }
+
+    fn error_wait(&self, step: u32, at_least: Duration) -> Next {
+        let wait = jittered(self.policy.error.wait(step), self.policy.jitter, self.draw);
         Next::Wait(self.now.after(wait.max(at_least).min(LONGEST_WAIT)))
     }
 }

@@ -99,6 +99,7 @@ fn what_was_not_a_status_waits_ends_or_fails_as_the_contract_says() {
         (Seen::HostRefused, late, Some(Reason::HostRefused), 0),
         (Seen::OddBody, late, None, 0),
         (Seen::Trouble { at_least: Duration::ZERO }, late, None, 0),
+        (Seen::Held(Duration::ZERO), late, None, 0),
         (Seen::Failure { not_found: true }, late, None, 1),
         (Seen::Failure { not_found: false }, late, None, 1),
     ];
@@ -171,6 +172,11 @@ fn errors_wait_longer_and_longer_and_a_status_ends_that() {
     assert_eq!(waits, [10, 20, 40, 30, 10]);
     let asked = step(&fresh(), Seen::Trouble { at_least: 7 * MINUTE }, HOUR);
     assert_eq!(wait_of(&asked, HOUR), 7 * MINUTE);
+    // Who has tried nothing waits for the end of the pause, however much went wrong before.
+    for (wait, waits) in [(7 * MINUTE, 7 * MINUTE), (Duration::ZERO, Duration::from_secs(10))] {
+        let held = step(&history, Seen::Held(wait), HOUR);
+        assert_eq!((wait_of(&held, HOUR), held.history), (waits, history.clone()));
+    }
 }
 
 #[test]
@@ -255,6 +261,7 @@ fn any_seen() -> impl Strategy<Value = Seen> {
         any::<bool>().prop_map(|not_found| Seen::Failure { not_found }),
         Just(Seen::OddBody),
         any::<u64>().prop_map(|millis| Seen::Trouble { at_least: Duration::from_millis(millis) }),
+        any::<u64>().prop_map(|millis| Seen::Held(Duration::from_millis(millis))),
         Just(Seen::HostRefused),
         Just(Seen::TooLarge),
     ]

@@ -40,7 +40,7 @@ impl Journeys {
         // Dropped at the end: if nothing that was tried has told anything about the bucket, somebody else may try.
         let pass = match self.pauses.enter(&What::Bucket) {
             Ok(pass) => pass,
-            Err(wait) => return Some(Sight { seen: Seen::Trouble { at_least: wait }, trouble: None }),
+            Err(wait) => return Some(Sight { seen: Seen::Held(wait), trouble: None }),
         };
         self.copy_all(last, bot, answer, &pass).await
     }

@@ -53,7 +53,7 @@ fn store_reason(error: &StoreError) -> &'static str {
 /// The sight that is milder for the row; of two alike the first.
 pub(super) fn milder(one: Option<Sight>, other: Sight) -> Sight {
     let severity = |seen: &Seen| match seen {
-        Seen::Trouble { .. } => 0,
+        Seen::Trouble { .. } | Seen::Held(_) => 0,
         Seen::HostRefused => 1,
         Seen::OddBody => 2,
         Seen::Failure { .. } => 3,

@@ -163,6 +163,9 @@ impl Journeys {
         if let Some(at) = self.learned.first_look(&self.policy, row, self.clock.now(), (self.draw)()) {
             return Some(put_off(row, at));
         }
+        if let Some(wait) = self.held_back(row) {
+            return Some(self.conclude(row, None, Sight { seen: Seen::Held(wait), trouble: None }));
+        }
         let asked = self.ask(row, bot, place).await;
         if matches!(asked, Asked::Answer(_) | Asked::Sight(_)) {
             self.mention_hint(row).await;
@@ -171,6 +174,15 @@ impl Journeys {
             Asked::Answer(answer) => self.act_on(row, bot, answer).await,
             Asked::Sight(sight) => Some(self.conclude(row, None, sight)),
             Asked::Released => None,
+        }
+    }
+
+    /// How long to wait for the bucket with what is ready: Kore would say so once more, and its requests are few.
+    fn held_back(&self, row: &Row) -> Option<Duration> {
+        let is_ready = row.kore_status.as_deref().is_some_and(|text| Status::new(text).kind() == StatusKind::Success);
+        match self.pauses.gate(&What::Bucket) {
+            Gate::Closed(wait) if is_ready => Some(wait),
+            Gate::Closed(_) | Gate::Open | Gate::Probe => None,
         }
     }
 

@@ -38,7 +38,11 @@ impl Journeys {
                 } else {
                     let polls = step.history.polls;
                     // Of what nobody is told here, its pause has told.
-                    let what = if matches!(sight.seen, Seen::Trouble { .. }) { "put off" } else { "not ready" };
+                    let what = if matches!(sight.seen, Seen::Trouble { .. } | Seen::Held(_)) {
+                        "put off"
+                    } else {
+                        "not ready"
+                    };
                     tracing::info!(kore.status = said, polls, next_poll_at = %at, "{what}");
                 }
                 if let (Seen::HostRefused, Some((_, error))) = (sight.seen, &sight.trouble) {

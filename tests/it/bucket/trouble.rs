@@ -37,6 +37,29 @@ async fn a_set_up_that_is_wrong_pauses_uploads_and_names_what_to_do_until_it_is_
     }
 }
 
+/// Each of them would be told once more that it is ready, by an account that may ask 60 times a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_bucket_costs_no_requests_to_kore_but_those_of_who_tries_it() {
+    let mut world = World::in_parts().await;
+    world.set("poll.error", "{ initial = \"1s\", factor = 1.0, max = \"1s\" }").set("poll.jitter", "0.0");
+    world.s3.deny("s3:PutObject");
+    let ids: Vec<String> = (1..=10).map(id).collect();
+    for id in &ids {
+        world.ready(id, [SourceFile::new("small.wav", recording(1, 1000))]).await;
+    }
+    let daemon = world.daemon().await;
+    until(|| (world.log_lines("\"paused\"").len() >= 5).then_some(())).await.expect("the bucket is tried again");
+    let tries = world.log_lines("\"paused\"").len();
+    let polls = world.kore.polls().len();
+    assert!(polls <= ids.len() + 3 * tries, "{polls} polls, {tries} tries");
+    world.s3.heal();
+    for id in &ids {
+        assert_eq!(world.end_of(id).await, "done/archived");
+        assert_eq!(world.column(id, "failures").await.as_deref(), Some("0"));
+    }
+    assert_eq!(daemon.stop().await, 0);
+}
+
 /// As after a backup of the queue was put back: what it no longer knows is found in the bucket.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_found_in_the_bucket_does_not_prove_that_it_can_be_written_to() {
