@@ -220,17 +220,6 @@ pub enum Comparison {
     Unknown,
 }
 
-impl Comparison {
-    /// The proof, if there is one.
-    #[must_use]
-    pub fn same(self) -> Option<Verified> {
-        match self {
-            Self::Same(verified) => Some(verified),
-            Self::Different(_) | Self::Unknown => None,
-        }
-    }
-}
-
 impl Verified {
     /// Compares what was counted with what the bucket reports.
     #[must_use]
@@ -249,14 +238,12 @@ impl Verified {
     }
 
     /// Compares what was counted with what was counted when the object was read back whole.
-    #[must_use]
-    pub fn compare_read_back(receipt: &Receipt, read: &Receipt, reported: Reported<'_>) -> Comparison {
+    ///
+    /// # Errors
+    /// How it differs.
+    pub fn compare_read_back(receipt: &Receipt, read: &Receipt, reported: Reported<'_>) -> Result<Self, String> {
         let same = (read.bytes, read.sha256, read.crc64nvme) == (receipt.bytes, receipt.sha256, receipt.crc64nvme);
-        if same {
-            Comparison::Same(Self::of(receipt, reported))
-        } else {
-            Comparison::Different("other bytes when read back".into())
-        }
+        if same { Ok(Self::of(receipt, reported)) } else { Err("other bytes when read back".into()) }
     }
 
     fn of(receipt: &Receipt, reported: Reported<'_>) -> Self {

@@ -125,7 +125,10 @@ impl Worker {
                 Ok(_) => {}
                 Err(error @ QueueError::NotUsable { .. }) => return Err(error),
                 // Reading waits for what will pass, as writing does; the writer says so in its health.
-                Err(error) => tracing::warn!(%error, "the queue cannot be read; looking again"),
+                Err(error) => {
+                    tracing::warn!(%error, "the queue cannot be read; looking again");
+                    self.journeys.clock.sleep(LOOK).await;
+                }
             }
             is_new = self.wait(stop).await;
         }
@@ -222,6 +225,10 @@ impl Worker {
     }
 
     fn start(&mut self, claimed: Claimed) {
+        // Bots and priorities are read one after the other: a row that is moved meanwhile is found twice.
+        if !self.hands.are_off(&claimed) {
+            return;
+        }
         let claimed = Arc::new(claimed);
         let row = claimed.lease().row();
         self.hands.take(Arc::clone(&claimed));
@@ -318,9 +325,11 @@ impl Worker {
         let Written { row, reason, applied } = *written;
         let Some(claimed) = self.hands.release(row) else { return };
         let now = self.journeys.clock.elapsed();
-        if applied == Some(Applied::LeaseLost) {
-            let label = claimed.lease().label();
-            tracing::info!(session.id = label, "the row was changed meanwhile; this result is dropped");
+        if let Some(Applied::LeaseLost | Applied::Refused) = applied {
+            if applied == Some(Applied::LeaseLost) {
+                let label = claimed.lease().label();
+                tracing::info!(session.id = label, "the row was changed meanwhile; this result is dropped");
+            }
             self.hands.lose(claimed.lease(), now);
             return;
         }

@@ -1,10 +1,11 @@
 //! Does the bucket still hold what the queue says it holds? What `reconcile` asks of every recording.
 //!
 //! One Head a file. Where the store reports a full-object checksum, that decides. Where it does not, length, tag and
-//! version together do: a store that kept all three has not been written to. Reading back decides everything, and
-//! costs the whole object; it is done on request only.
+//! version together do: a store that kept all three has not been written to. One that did not is perhaps a copy, and
+//! read back: a row is sent back for no suspicion. Reading back decides everything, and costs the whole object; else it
+//! is done on request only.
 
-use super::store::{ObjectHead, StoreError};
+use super::store::StoreError;
 use super::{Archive, CopyError, reported};
 use crate::key::ObjectKey;
 use crate::receipt::{Comparison, Receipt, Verified};
@@ -55,24 +56,27 @@ impl Archive {
     /// [`CopyError`] of the bucket.
     pub async fn audit(&self, claim: &Claim, read_back: bool) -> Result<Audit, CopyError> {
         let Some(head) = self.unless_stopped(self.store.head(&claim.key)).await? else { return Ok(Audit::Missing) };
-        let mut compared = Verified::compare(&claim.receipt, reported(&head));
-        if read_back && !matches!(compared, Comparison::Different(_)) {
-            match self.unless_stopped(self.read_back(&claim.key, claim.receipt.bytes)).await {
-                Err(CopyError::Store(StoreError::Unreadable(why))) => {
-                    tracing::warn!(
-                        key = claim.key.as_str(),
-                        why,
-                        "not read back; what the store reports of it has to do"
-                    );
-                }
-                read => compared = Verified::compare_read_back(&claim.receipt, &read?, reported(&head)),
-            }
+        let seems_whole = match Verified::compare(&claim.receipt, reported(&head)) {
+            Comparison::Different(how) => return Ok(Audit::Different(how)),
+            Comparison::Same(_) => true,
+            Comparison::Unknown => (&claim.etag, &claim.version_id) == (&head.etag, &head.version_id),
+        };
+        if seems_whole && !read_back {
+            return Ok(Audit::Whole);
         }
-        Ok(match compared {
-            Comparison::Same(_) => Audit::Whole,
-            Comparison::Different(how) => Audit::Different(how),
-            Comparison::Unknown => by_tags(claim, &head),
-        })
+        match self.unless_stopped(self.read_back(&claim.key, claim.receipt.bytes)).await {
+            Err(CopyError::Store(StoreError::Unreadable(why))) if seems_whole => {
+                tracing::warn!(key = claim.key.as_str(), why, "not read back; what the store reports of it has to do");
+                Ok(Audit::Whole)
+            }
+            Err(CopyError::Store(StoreError::Unreadable(why))) => {
+                Ok(Audit::Different(format!("the right length, another ETag or version, no checksum, and {why}")))
+            }
+            read => Ok(match Verified::compare_read_back(&claim.receipt, &read?, reported(&head)) {
+                Ok(_) => Audit::Whole,
+                Err(how) => Audit::Different(how),
+            }),
+        }
     }
 
     /// Whether anything stands under one of these keys.
@@ -87,11 +91,4 @@ impl Archive {
         }
         Ok(false)
     }
-}
-
-fn by_tags(claim: &Claim, head: &ObjectHead) -> Audit {
-    if (&claim.etag, &claim.version_id) == (&head.etag, &head.version_id) {
-        return Audit::Whole;
-    }
-    Audit::Different("the right length, another ETag or version, and no checksum; --read-back tells".to_owned())
 }

@@ -11,7 +11,7 @@ use super::store::{Label, ObjectHead, StoreError};
 use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
 use crate::media::{Doubt, Ending, Inspection};
-use crate::receipt::{Comparison, Receipt, Sha256, Verified};
+use crate::receipt::{Receipt, Sha256, Verified};
 use crate::source::{SignedUrl, Vendor};
 use crate::transfer::{Arrival, Coming, Intake, Portion};
 
@@ -73,7 +73,7 @@ impl Archive {
     /// # Errors
     /// [`CopyError`] of the bucket.
     pub async fn still_there(&self, key: &ObjectKey, receipt: &Receipt) -> Result<Option<Verified>, CopyError> {
-        Ok(self.look(key, receipt).await?.and_then(Comparison::same))
+        Ok(self.look(key, receipt).await?.and_then(Result::ok))
     }
 
     /// Brings a file into the bucket, and proves it.
@@ -86,10 +86,9 @@ impl Archive {
         let mut may_flow = true;
         for _ in 0..MOST_ROUNDS {
             let download = self.unless_stopped(job.vendor.open(job.url)).await?;
-            let (part_size, max_bytes) = (self.transfer.part_size, self.transfer.max_bytes);
+            let (memory, pairing) = (self.memory.clone(), self.pairing.clone());
             let flows = may_flow && self.store.takes_flows();
-            let mut intake =
-                Intake::new(download, self.memory.clone(), self.pairing.clone(), part_size, max_bytes, flows);
+            let mut intake = Intake::new(download, memory, pairing, self.transfer.part_size, flows);
             let round = match self.unless_stopped(intake.next_part()).await? {
                 Coming::Held(body) if body.is_last => {
                     Ok(Round::Kept(Box::new(self.keep_small(job, intake, body).await?)))
@@ -139,9 +138,8 @@ impl Archive {
                     None => refused = Some(key),
                 },
                 Some(head) => match self.compare(&key, &receipt, &head).await? {
-                    Comparison::Same(verified) => return Ok(kept(verified, true)),
-                    Comparison::Unknown => return Err(CopyError::Taken(key)),
-                    Comparison::Different(difference) => {
+                    Ok(verified) => return Ok(kept(verified, true)),
+                    Err(difference) => {
                         self.is_really_other(&key, &receipt, difference).await?;
                         target.beside = Some(receipt.sha256);
                     }
@@ -186,15 +184,14 @@ impl Archive {
             return Ok(Round::Again(right));
         }
         match self.compare(key, &receipt, head).await? {
-            Comparison::Same(verified) => Ok(Round::Kept(Box::new(Kept {
+            Ok(verified) => Ok(Round::Kept(Box::new(Kept {
                 key: key.clone(),
                 verified,
                 inspection,
                 adopted: true,
                 beside: target.beside.is_some(),
             }))),
-            Comparison::Unknown => Err(CopyError::Taken(key.clone())),
-            Comparison::Different(difference) => {
+            Err(difference) => {
                 self.is_really_other(key, &receipt, difference).await?;
                 if target.beside == Some(receipt.sha256) {
                     return Err(CopyError::Taken(job.key.clone()));
@@ -232,9 +229,6 @@ impl FileJob<'_> {
 
     /// What its object is created with.
     pub(super) fn label(&self, content_type: &str, whole: Option<&Receipt>) -> Label {
-        let mut metadata =
-            vec![("session-id".to_owned(), self.session_id.to_owned()), ("bot".to_owned(), self.bot.to_owned())];
-        metadata.extend(whole.map(|receipt| ("sha256".to_owned(), receipt.sha256.to_string())));
-        Label { content_type: content_type.to_owned(), metadata }
+        Label::new(self.session_id, self.bot, content_type, whole)
     }
 }

@@ -190,9 +190,10 @@ impl Archive {
             self.wait(wait.unwrap_or_default()).await?;
             // It may have been applied, and only the answer lost; or somebody else was faster.
             match self.look(key, receipt).await? {
-                Some(Comparison::Same(verified)) => return Ok(Some(verified)),
+                Some(Ok(verified)) => return Ok(Some(verified)),
+                Some(Err(_)) => return Ok(None),
                 None if wait.is_some() => {}
-                _ => return Err(lost.into()),
+                None => return Err(lost.into()),
             }
         }
     }
@@ -207,7 +208,7 @@ impl Archive {
     }
 
     /// What stands under a key, compared; `None` if nothing does.
-    async fn look(&self, key: &ObjectKey, receipt: &Receipt) -> Result<Option<Comparison>, CopyError> {
+    async fn look(&self, key: &ObjectKey, receipt: &Receipt) -> Result<Option<Compared>, CopyError> {
         match self.unless_stopped(self.store.head(key)).await? {
             Some(head) => self.compare(key, receipt, &head).await.map(Some),
             None => Ok(None),
@@ -219,21 +220,20 @@ impl Archive {
         let mismatch = |difference: String| CopyError::Mismatch { key: key.clone(), difference };
         let head = self.unless_stopped(self.store.head(key)).await?;
         let head = head.ok_or_else(|| mismatch("nothing".into()))?;
-        match self.compare(key, receipt, &head).await? {
-            Comparison::Same(verified) => Ok(verified),
-            Comparison::Different(difference) => Err(mismatch(difference)),
-            Comparison::Unknown => Err(mismatch("nothing that could be compared".into())),
-        }
+        self.compare(key, receipt, &head).await?.map_err(|difference| mismatch(difference.how))
     }
 
     /// Compares by what the store reports, or, if it holds no checksum, by reading back.
-    async fn compare(&self, key: &ObjectKey, receipt: &Receipt, head: &ObjectHead) -> Result<Comparison, CopyError> {
+    async fn compare(&self, key: &ObjectKey, receipt: &Receipt, head: &ObjectHead) -> Result<Compared, CopyError> {
         match Verified::compare(receipt, reported(head)) {
-            Comparison::Unknown => match self.unless_stopped(self.read_back(key, receipt.bytes)).await {
-                Err(CopyError::Store(StoreError::Unreadable(why))) => Ok(Comparison::Different(why)),
-                read => Ok(Verified::compare_read_back(receipt, &read?, reported(head))),
-            },
-            known => Ok(known),
+            Comparison::Same(verified) => return Ok(Ok(verified)),
+            Comparison::Different(how) => return Ok(Err(Difference { how, is_seen: false })),
+            Comparison::Unknown => {}
+        }
+        let seen = |how| Difference { how, is_seen: true };
+        match self.unless_stopped(self.read_back(key, receipt.bytes)).await {
+            Err(CopyError::Store(StoreError::Unreadable(why))) => Ok(Err(seen(why))),
+            read => Ok(Verified::compare_read_back(receipt, &read?, reported(head)).map_err(seen)),
         }
     }
 
@@ -242,14 +242,17 @@ impl Archive {
     ///
     /// # Errors
     /// [`CopyError::Mismatch`] for such a store.
-    async fn is_really_other(&self, key: &ObjectKey, receipt: &Receipt, difference: String) -> Result<(), CopyError> {
+    async fn is_really_other(&self, key: &ObjectKey, receipt: &Receipt, found: Difference) -> Result<(), CopyError> {
+        if found.is_seen {
+            return Ok(());
+        }
         let read = match self.unless_stopped(self.read_back(key, receipt.bytes)).await {
             // Then the report is all that there is.
             Err(CopyError::Store(StoreError::Unreadable(_))) => return Ok(()),
             read => read?,
         };
         if (read.bytes, read.sha256) == (receipt.bytes, receipt.sha256) {
-            let difference = format!("{difference}, though the right bytes are there,");
+            let difference = format!("{}, though the right bytes are there,", found.how);
             return Err(CopyError::Mismatch { key: key.clone(), difference });
         }
         Ok(())
@@ -266,6 +269,17 @@ impl Archive {
         }
         Ok(tally.receipt())
     }
+}
+
+/// What stands under a key: proven to be the same, or other.
+type Compared = Result<Verified, Difference>;
+
+/// What stands under a key is not what the receipt says.
+struct Difference {
+    /// How that shows.
+    how: String,
+    /// Its bytes were read, or cannot be; else the store's report alone says so.
+    is_seen: bool,
 }
 
 /// A store that takes no write because something is there, and finds nothing when it is asked what.

@@ -245,7 +245,7 @@ impl Archive {
         let key = open.key;
         let adopted = |verified| Some(Completed { verified, adopted: true });
         if let Some(there) = self.look(key, whole).await? {
-            return Ok(there.same().and_then(adopted));
+            return Ok(there.ok().and_then(adopted));
         }
         match self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await {
             Ok(()) => self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false })),
@@ -255,7 +255,7 @@ impl Archive {
             }
             Err(CopyError::Store(StoreError::Exists(_))) => {
                 let there = self.look(key, whole).await?.ok_or_else(|| neither(key))?;
-                Ok(there.same().and_then(adopted))
+                Ok(there.ok().and_then(adopted))
             }
             Err(error) => Err(error),
         }

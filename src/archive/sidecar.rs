@@ -134,10 +134,9 @@ impl Archive {
     async fn put_sidecar(&self, key: &ObjectKey, sidecar: &Sidecar) -> Result<Option<Verified>, CopyError> {
         let body = Bytes::from(serde_json::to_vec_pretty(sidecar).expect("text, numbers and JSON values serialise"));
         let receipt = Receipt::of_bytes(&body);
-        let metadata = [("session-id", &sidecar.session_id), ("bot", &sidecar.bot)];
-        let mut metadata: Vec<_> = metadata.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
-        metadata.push(("sha256".to_owned(), receipt.sha256.to_string()));
-        let label = Label { content_type: "application/json".into(), metadata };
+        let label = Label::new(&sidecar.session_id, &sidecar.bot, "application/json", Some(&receipt));
+        // Whoever sends the session back has it read again.
+        let label = Label { at_hand: true, ..label };
         self.put(key, &label, Segments::from(body), &receipt).await
     }
 

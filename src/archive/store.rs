@@ -79,6 +79,19 @@ pub struct Label {
     pub content_type: String,
     /// User metadata, in order: `session-id`, `bot`, and `sha256` when it is put in one piece.
     pub metadata: Vec<(String, String)>,
+    /// It will be read again: no storage class of an archive.
+    pub at_hand: bool,
+}
+
+impl Label {
+    /// Of an object of this session; `whole` when it is put in one piece.
+    #[must_use]
+    pub fn new(session_id: &str, bot: &str, content_type: &str, whole: Option<&Receipt>) -> Self {
+        let sha256 = whole.map(|receipt| ("sha256", receipt.sha256.to_string()));
+        let metadata = [("session-id", session_id.to_owned()), ("bot", bot.to_owned())].into_iter().chain(sha256);
+        let metadata = metadata.map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { content_type: content_type.to_owned(), metadata, at_hand: false }
+    }
 }
 
 /// What the store reports of an object.
@@ -118,7 +131,7 @@ pub type ObjectBody = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Sen
 /// free of secrets, and at most 500 characters.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// 412, or 409 on a conditional put: the key is taken, or is being taken. Look.
+    /// 412: the key is taken. Look.
     #[error("{0}")]
     Exists(String),
     /// `NoSuchUpload`, or 409 on complete: this upload leads nowhere, a new one may.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::store::{Label, UploadId};
 use super::{Archive, CopyError, UploadLedger};
 use crate::key::ObjectKey;
-use crate::receipt::{Checksums, Comparison, Receipt};
+use crate::receipt::{Checksums, Receipt};
 use crate::transfer::Segments;
 
 const KEY: &str = "kore-archiver-check.txt";
@@ -29,7 +29,7 @@ impl Archive {
         let key = key();
         let receipt = Receipt::of_bytes(TEXT.as_bytes());
         // Somebody else's, which a store that ignores the condition would give away.
-        if matches!(self.look(&key, &receipt).await?, Some(Comparison::Different(_) | Comparison::Unknown)) {
+        if matches!(self.look(&key, &receipt).await?, Some(Err(_))) {
             return Err(CopyError::Taken(key));
         }
         if self.put(&key, &label(), body(), &receipt).await?.is_some() {
@@ -58,7 +58,7 @@ fn key() -> ObjectKey {
 }
 
 fn label() -> Label {
-    Label { content_type: "text/plain".to_owned(), metadata: Vec::new() }
+    Label { content_type: "text/plain".to_owned(), metadata: Vec::new(), at_hand: true }
 }
 
 fn body() -> Segments {

@@ -11,9 +11,15 @@ use std::fmt;
 pub(super) const PREFIX: &str = "KORE_ARCHIVER__";
 
 /// What else is read: where systemd keeps credentials, whether stderr is the journal, how many heaps there are, whether
-/// colour is unwelcome, whether a service manager listens.
-const ALSO_READ: [&str; 5] =
-    ["CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "MALLOC_ARENA_MAX", "NO_COLOR", "NOTIFY_SOCKET"];
+/// colour is unwelcome, whether a service manager listens, whether the daemon has started itself anew.
+const ALSO_READ: [&str; 6] = [
+    "CREDENTIALS_DIRECTORY",
+    "JOURNAL_STREAM",
+    "MALLOC_ARENA_MAX",
+    "NO_COLOR",
+    "NOTIFY_SOCKET",
+    "_KORE_ARCHIVER_STARTED_ANEW",
+];
 
 /// Environment variables by name. Its Debug shows names alone: values may be secrets.
 #[derive(Clone, Default)]

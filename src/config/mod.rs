@@ -137,6 +137,14 @@ pub struct BucketSettings {
     pub checksum: ChecksumChoice,
 }
 
+impl BucketSettings {
+    /// Whether what is stored must be restored before anybody can read it.
+    #[must_use]
+    pub fn archives(&self) -> bool {
+        matches!(self.storage_class.as_deref(), Some("GLACIER" | "DEEP_ARCHIVE"))
+    }
+}
+
 /// `bucket.sse` and `bucket.kms_key_id`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sse {

@@ -14,8 +14,8 @@ use super::reading::{
 use super::secret::{self, Secrets};
 use super::section::Section;
 use super::{
-    BotSettings, BucketSettings, CHECKSUMS, ClientSecret, FORMATS, HttpSettings, LogSettings, PollSettings,
-    QueueSettings, SCHEDULES, Settings, Sse, TransferSettings,
+    BotSettings, BucketSettings, CHECKSUMS, ChecksumChoice, ClientSecret, FORMATS, HttpSettings, LogSettings,
+    PollSettings, QueueSettings, SCHEDULES, Settings, Sse, TransferSettings,
 };
 use crate::backoff::{Backoff, BackoffError};
 use crate::key::{KeyTemplate, ObjectKey};
@@ -184,13 +184,16 @@ fn client_secret(
 ) -> Result<ClientSecret, SettingsError> {
     let file = bot.read("client_secret_file", "", optional(absolute_path))?;
     let secret = secrets.take(name, file);
-    match (need, secret.read(), &secret) {
-        (Need::Nothing, _, _) | (_, Ok(_), _) => Ok(secret),
-        (Need::Secrets, Err(_), ClientSecret::Absent) => {
+    if need == Need::Nothing {
+        return Ok(secret);
+    }
+    match (secret.read(), &secret) {
+        (Ok(_), _) => Ok(secret),
+        (Err(_), ClientSecret::Absent) => {
             let missing = format!("is missing: the client secret belongs {}", secret::places(name));
             Err(bot.misspelt("client_secret_file").unwrap_or_else(|| bot.fault("client_secret_file", &missing)))
         }
-        (Need::Secrets, Err(cause), _) => Err(bot.fault("client_secret_file", &format!("is set, but {cause}"))),
+        (Err(cause), _) => Err(bot.fault("client_secret_file", &format!("is set, but {cause}"))),
     }
 }
 
@@ -226,6 +229,13 @@ fn bucket(mut bucket: Section) -> Result<BucketSettings, SettingsError> {
         timeout: bucket.read("timeout", "60s", duration)?,
         checksum: bucket.read("checksum", "auto", one_of(&CHECKSUMS))?,
     };
+    if settings.force_path_style && settings.name.starts_with("arn:") {
+        return Err(bucket.fault("force_path_style", "is true, expected false with the ARN of an access point"));
+    }
+    // What is in an archive cannot be read back.
+    if settings.archives() && settings.checksum == ChecksumChoice::ReadBack {
+        return Err(bucket.fault("checksum", "is \"read_back\", expected another with a storage_class of an archive"));
+    }
     let longest = settings.key_template.longest_key() + settings.suspect_prefix.len();
     if longest > ObjectKey::LONGEST {
         let problem = format!("may make a key of {longest} bytes, suspect_prefix and all, expected at most 1,024");

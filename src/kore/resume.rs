@@ -184,8 +184,9 @@ impl Body {
             self.files.clock.sleep(wait).await;
             let response = match self.files.route.get(&self.url, &range).await {
                 Ok(response) => response,
+                // The file's length is known: a head beyond all bounds says nothing about it.
+                Err(FetchError::Unreachable { retry_after: None, .. } | FetchError::TooLarge { .. }) => continue,
                 // A host that says for how long it wants to be left alone is left alone.
-                Err(FetchError::Unreachable { retry_after: None, .. }) => continue,
                 Err(error) => return Err(error),
             };
             match response.status().as_u16() {

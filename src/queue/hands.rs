@@ -94,6 +94,12 @@ impl Hands {
         self.rows.is_empty()
     }
 
+    /// Whether nobody works on the row or its session, and it is not left alone.
+    #[must_use]
+    pub fn are_off(&self, claimed: &Claimed) -> bool {
+        !self.keep_off(claimed.lease().row()) && !self.work_on(claimed)
+    }
+
     pub(super) fn keep_off(&self, row: i64) -> bool {
         self.rows.contains_key(&row) || self.shunned.contains_key(&row)
     }

@@ -208,4 +208,6 @@ pub enum Applied {
     Yes,
     /// The row is not as it was when it was claimed; nothing was changed.
     LeaseLost,
+    /// SQLite does not take it, or did not take a recording of its row: somebody bent the table. Nothing was changed.
+    Refused,
 }

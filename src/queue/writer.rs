@@ -55,10 +55,12 @@ impl Writer {
         let mut connection = connect(path).await?;
         let run = format!("{:032x}", rand::random::<u128>());
         let taken = take_over(&mut connection, &run, clock.now()).await;
-        let has_taken_over = match taken.map_err(|error| QueueError::from_sqlx(path, &error)) {
-            Ok(()) => true,
-            // Polling need not wait for a program that holds the lock; the first batch will.
-            Err(QueueError::Busy(_)) => false,
+        let (has_taken_over, connection) = match taken.map_err(|error| QueueError::from_sqlx(path, &error)) {
+            Ok(()) => (true, Some(connection)),
+            // Polling need not wait for a program that holds the lock, nor for room on the disk; the first batch will.
+            // A refused BEGIN spoils no connection, and one that is kept keeps the log from being removed meanwhile.
+            Err(QueueError::Busy(_)) => (false, Some(connection)),
+            Err(QueueError::Full(_)) => (false, None),
             Err(error) => return Err(error),
         };
         let identity = Identity::of(path)?;
@@ -67,7 +69,7 @@ impl Writer {
         let scribe = Scribe {
             path: path.to_owned(),
             identity,
-            connection: has_taken_over.then_some(connection),
+            connection,
             has_taken_over,
             run: run.clone(),
             batch: 0,
@@ -292,7 +294,7 @@ impl Scribe {
         if let Write::Finishes { lease, .. } = write
             && self.unlisted.contains(lease)
         {
-            return Ok(Applied::LeaseLost);
+            return Ok(Applied::Refused);
         }
         match sql::apply(connection, write).await {
             Err(error) if is_refusal(&error) => {
@@ -300,7 +302,7 @@ impl Scribe {
                     self.unlisted.insert(recording.lease.clone());
                 }
                 tracing::error!(error = %error, write = ?write, "the queue refused a result; the row stays as it is");
-                Ok(Applied::LeaseLost)
+                Ok(Applied::Refused)
             }
             other => other,
         }

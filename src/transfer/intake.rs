@@ -15,6 +15,9 @@ const WINDOW: u64 = 512 * 1024;
 
 /// S3's limit.
 const MOST_PARTS: u64 = 10_000;
+/// Of a body of unknown length so many parts are of one size, and the next of twice that: nobody knows whether it needs
+/// large ones, and 10,000 of 8 MiB are 80 GiB.
+const PARTS_OF_A_SIZE: u32 = 1000;
 
 /// A body that is being read.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Intake {
     memory: Memory,
     pairing: Pairing,
     part_size: u64,
+    /// Held so far.
+    parts: u32,
     may_flow: bool,
     /// Of all parts before the one that comes.
     sums: Checksums,
@@ -38,21 +43,15 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Starts reading. Parts are of `part_size`, or larger if the longest possible body would need more than 10,000.
-    /// They flow if they may and must.
+    /// Starts reading. Parts are of `part_size`, or larger if the body would need more than 10,000. They flow if they may
+    /// and must.
     #[must_use]
-    pub fn new(
-        download: Download,
-        memory: Memory,
-        pairing: Pairing,
-        part_size: u64,
-        max_bytes: u64,
-        may_flow: bool,
-    ) -> Self {
-        let longest = download.length.unwrap_or(max_bytes);
+    pub fn new(download: Download, memory: Memory, pairing: Pairing, part_size: u64, may_flow: bool) -> Self {
+        let needed = download.length.map_or(0, |length| length.div_ceil(MOST_PARTS));
         Self {
             inspector: Inspector::new(download.length),
-            part_size: part_size.max(longest.div_ceil(MOST_PARTS)),
+            part_size: part_size.max(needed),
+            parts: 0,
             may_flow: may_flow && download.length.is_some_and(|length| length > 0),
             download,
             memory,
@@ -95,6 +94,10 @@ impl Intake {
         let checksums = self.add(&sums);
         segments.iter().for_each(|segment| self.inspector.feed(segment));
         let is_last = self.ends().await?;
+        self.parts += 1;
+        if self.download.length.is_none() && self.parts.is_multiple_of(PARTS_OF_A_SIZE) {
+            self.part_size = (2 * self.part_size).min(self.memory.bytes().max(self.part_size));
+        }
         if self.pairing.is_open() {
             self.pairing.update(&mut self.sha256, &segments).await;
         }

@@ -55,6 +55,11 @@ impl Memory {
         Self { kib: Arc::new(Semaphore::new(all as usize)), all, waiting: Arc::default(), clock }
     }
 
+    /// All the room there is.
+    pub(super) fn bytes(&self) -> u64 {
+        u64::from(self.all) * 1024
+    }
+
     /// Room, after those who asked before.
     pub(super) async fn take(&self, bytes: u64) -> Room {
         if let Some(room) = self.try_take(bytes) {

@@ -60,11 +60,7 @@ fn key() -> ObjectKey {
 }
 
 fn label() -> Label {
-    let metadata = [("session-id", "65e7133a3242653c58d70001"), ("bot", "default")];
-    Label {
-        content_type: "audio/wav".to_owned(),
-        metadata: metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-    }
+    Label::new("65e7133a3242653c58d70001", "default", "audio/wav", None)
 }
 
 /// Bytes that differ from place to place.

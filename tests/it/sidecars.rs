@@ -190,3 +190,20 @@ async fn a_sidecar_stays_beside_its_files_when_the_row_comes_again_on_another_da
     assert_eq!(world.sidecar(&format!("{folder}/session.json"))["recordings"].as_array().unwrap().len(), 2);
     world.assert_clean();
 }
+
+/// What is in an archive cannot be read without being restored first; the sidecar will be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_is_kept_out_of_an_archive_and_found_again() {
+    let mut world = World::new().await;
+    world.set("bucket.storage_class", "\"DEEP_ARCHIVE\"");
+    world.ready(&id(1), [SourceFile::new("1.wav", recording(1, 1000))]).await;
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    let class = |name: &str| world.s3.objects()[&key(&id(1), name)].storage_class.clone();
+    assert_eq!((class("1.wav").as_deref(), class("session.json")), (Some("DEEP_ARCHIVE"), None));
+    world.execute("UPDATE sessions SET state = 'pending'").await.unwrap();
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.s3.keys().len(), 2);
+    world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}

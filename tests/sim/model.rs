@@ -71,9 +71,11 @@ impl Model {
             Some(Applied::Yes) if verdict.is_zombie => wrong("a process that was replaced changed a row"),
             Some(Applied::Yes) if self.knows(&id) && !is_current => wrong("a lease that is over changed a row"),
             Some(Applied::Yes) => self.changed(world, &id, verdict),
-            Some(Applied::LeaseLost) if is_current && !verdict.is_zombie => wrong("a lease in force was refused"),
+            Some(Applied::LeaseLost | Applied::Refused) if is_current && !verdict.is_zombie => {
+                wrong("a lease in force was refused");
+            }
             None if !verdict.is_zombie => wrong("the writer has ended"),
-            Some(Applied::LeaseLost) | None => {}
+            Some(Applied::LeaseLost | Applied::Refused) | None => {}
         }
     }
 

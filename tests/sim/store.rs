@@ -98,7 +98,7 @@ impl ObjectStore for SimStore {
             return Err(StoreError::Corrupted("BadDigest".into()));
         }
         if self.0.strikes(Fault::SpuriousExists) {
-            return Err(StoreError::Exists("409 ConditionalRequestConflict".into()));
+            return Err(StoreError::Exists("412".into()));
         }
         self.create(key, body)?;
         self.answered("put: answer", ()).await
@@ -173,7 +173,7 @@ impl ObjectStore for SimStore {
         })?;
         self.check_whole(key, &body, whole)?;
         if self.0.strikes(Fault::SpuriousExists) {
-            return Err(StoreError::Exists("409 ConditionalRequestConflict".into()));
+            return Err(StoreError::Exists("412".into()));
         }
         self.create(key, body.freeze())?;
         self.0.lock().bucket.uploads.remove(&upload.0);

@@ -220,7 +220,9 @@ fn by_code(call: Call, answer: Answer<'_>) -> Option<Meaning> {
     let meaning = match answer.code {
         // S3: after this answer to a complete, the parts must be sent again in a new upload.
         "ConditionalRequestConflict" if call == Call::Complete => Meaning::UploadLost,
-        "PreconditionFailed" | "ConditionalRequestConflict" => Meaning::Exists,
+        "PreconditionFailed" => Meaning::Exists,
+        // S3: somebody else writes or deletes there at this moment; look, and send it again.
+        "ConditionalRequestConflict" => Meaning::Unavailable,
         // InvalidPart: a part is gone or is not what it was.
         "NoSuchUpload" | "InvalidPart" => Meaning::UploadLost,
         "BadDigest"
@@ -312,7 +314,6 @@ fn by_status(call: Call, answer: Answer<'_>) -> Meaning {
         404 if matches!(call, Call::Head | Call::Read) => Meaning::Unavailable,
         404 => Meaning::Setup("no_such_bucket"),
         409 if call == Call::Complete => Meaning::UploadLost,
-        409 if call == Call::Put => Meaning::Exists,
         412 => Meaning::Exists,
         408 | 409 | 425 | 429 => Meaning::Unavailable,
         400..=499 | 501 => Meaning::Setup("invalid"),

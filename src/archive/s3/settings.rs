@@ -29,6 +29,7 @@ pub(super) struct Fixed {
     pub(super) bucket: String,
     owner: Option<String>,
     storage_class: Option<StorageClass>,
+    archives: bool,
     encryption: Option<ServerSideEncryption>,
     kms_key: Option<String>,
     tags: Option<String>,
@@ -49,6 +50,7 @@ impl From<&BucketSettings> for Fixed {
             bucket: settings.name.clone(),
             owner: settings.expected_owner.clone(),
             storage_class: settings.storage_class.as_deref().map(StorageClass::from),
+            archives: settings.archives(),
             encryption,
             kms_key,
             tags: Some(tags).filter(|tags| !tags.is_empty()),
@@ -100,7 +102,7 @@ impl Fixed {
             .key(key.as_str())
             .content_type(&label.content_type)
             .set_metadata(Some(label.metadata.iter().cloned().collect()))
-            .set_storage_class(self.storage_class.clone())
+            .set_storage_class(self.storage_class.clone().filter(|_| !(self.archives && label.at_hand)))
             .set_server_side_encryption(self.encryption.clone())
             .set_ssekms_key_id(self.kms_key.clone())
             .set_tagging(self.tags.clone())

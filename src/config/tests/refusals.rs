@@ -159,6 +159,16 @@ fn the_bucket_is_checked_key_by_key() {
     );
     refused("bucket", "kms_key_id = \"k\"", "bucket.kms_key_id is set, expected sse = \"aws:kms\" with it");
     refused("bucket", "sse = \"kms\"", "bucket.sse is \"kms\", expected one of \"\", \"AES256\", \"aws:kms\"");
+    refused(
+        "bucket",
+        "name = \"arn:aws:s3:eu-central-1:123456789012:accesspoint/calls\"\nforce_path_style = true",
+        "bucket.force_path_style is true, expected false with the ARN of an access point",
+    );
+    refused(
+        "bucket",
+        "storage_class = \"DEEP_ARCHIVE\"\nchecksum = \"read_back\"",
+        "bucket.checksum is \"read_back\", expected another with a storage_class of an archive",
+    );
     let words = "expected one of \"auto\", \"crc64nvme\", \"crc32\", \"read_back\"";
     refused("bucket", "checksum = \"md5\"", &format!("bucket.checksum is \"md5\", {words}"));
     refused("bucket", "checksum = true", &format!("bucket.checksum is true, {words}"));

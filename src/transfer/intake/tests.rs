@@ -25,7 +25,7 @@ fn intake(download: Download, memory: &Memory) -> Intake {
 
 /// On a machine that hashes two files at once, or one that does not.
 fn intake_on(pairs: bool, download: Download, memory: &Memory) -> Intake {
-    Intake::new(download, memory.clone(), Pairing::that_is(pairs), PART, PART * 10_000, false)
+    Intake::new(download, memory.clone(), Pairing::that_is(pairs), PART, false)
 }
 
 /// The next part, of one that may not flow.
@@ -132,7 +132,7 @@ fn large(body: Download, memory: &Memory) -> Intake {
 }
 
 fn large_on(pairs: bool, body: Download, memory: &Memory) -> Intake {
-    Intake::new(body, memory.clone(), Pairing::that_is(pairs), LARGE, 1 << 40, true)
+    Intake::new(body, memory.clone(), Pairing::that_is(pairs), LARGE, true)
 }
 
 #[tokio::test]
@@ -274,9 +274,25 @@ async fn a_part_of_unknown_length_or_that_must_be_held_waits_for_room() {
 fn parts_grow_where_ten_thousand_would_not_hold_the_file() {
     let memory = memory(1);
     let size = |length| {
-        Intake::new(download(Vec::new(), Some(length), true), memory.clone(), Pairing::default(), PART, 1, false)
-            .part_size
+        Intake::new(download(Vec::new(), Some(length), true), memory.clone(), Pairing::default(), PART, false).part_size
     };
     assert_eq!(size(PART * 10_000), PART);
     assert_eq!(size(PART * 10_000 + 1), PART + 1);
+}
+
+#[tokio::test]
+async fn parts_of_a_body_of_unknown_length_grow_as_far_as_there_is_room() {
+    let memory = memory(7 * 1024);
+    let body = noise(1000 * (2000 + 4000) + 3 * 7168);
+    let mut intake = Intake::new(download(vec![body], None, true), memory, Pairing::default(), 2000, false);
+    let mut sizes = Vec::new();
+    loop {
+        let portion = portion(&mut intake).await.unwrap();
+        sizes.push(portion.segments.len());
+        if portion.is_last {
+            break;
+        }
+    }
+    let expected = [vec![2000; 1000], vec![4000; 1000], vec![7168; 3]].concat();
+    assert!(sizes == expected, "{:?}", &sizes[1998..]);
 }

@@ -156,7 +156,7 @@ async fn a_bit_that_always_flips_is_given_up_after_three_sendings_and_nothing_is
 #[tokio::test]
 async fn conflicts_are_told_apart_by_the_call() {
     let table = [
-        (Op::PutObject, 409, "ConditionalRequestConflict", "exists"),
+        (Op::PutObject, 409, "ConditionalRequestConflict", "unavailable"),
         (Op::PutObject, 412, "PreconditionFailed", "exists"),
         (Op::CompleteUpload, 409, "ConditionalRequestConflict", "upload lost"),
         (Op::CompleteUpload, 404, "NoSuchUpload", "upload lost"),

@@ -16,7 +16,7 @@ fn every_code_that_s3_documents_has_its_meaning() {
     let table = [
         (Call::Put, 412, "PreconditionFailed", "exists"),
         (Call::Complete, 412, "PreconditionFailed", "exists"),
-        (Call::Put, 409, "ConditionalRequestConflict", "exists"),
+        (Call::Put, 409, "ConditionalRequestConflict", "unavailable"),
         (Call::Complete, 409, "ConditionalRequestConflict", "upload lost"),
         (Call::Put, 409, "OperationAborted", "unavailable"),
         (Call::Part, 404, "NoSuchUpload", "upload lost"),
@@ -68,7 +68,7 @@ fn where_there_is_no_code_the_status_decides() {
         (Call::Uploads, 404, "no_such_bucket"),
         (Call::Complete, 404, "upload lost"),
         (Call::Complete, 409, "upload lost"),
-        (Call::Put, 409, "exists"),
+        (Call::Put, 409, "unavailable"),
         (Call::Put, 412, "exists"),
         (Call::Part, 408, "unavailable"),
         (Call::Part, 429, "unavailable"),
