@@ -158,7 +158,8 @@ impl Journeys {
         let Some(bot) = self.bots.get(&row.bot) else {
             self.metrics.failed(Stage::Poll);
             let error = format!("the settings have no [bots.{}]", row.bot.escape_debug());
-            return Some(self.finish(row, None, Reason::UnknownBot, Some((Stage::Poll, error)), false));
+            let trouble = Some((Stage::Poll, error));
+            return Some(self.finish(row, None, Reason::UnknownBot, trouble, row.history.clone()));
         };
         if let Some(at) = self.learned.first_look(&self.policy, row, self.clock.now(), (self.draw)()) {
             return Some(put_off(row, at));

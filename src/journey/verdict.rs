@@ -2,10 +2,10 @@
 
 use super::{Journeys, Sight, span};
 use crate::clock::Timestamp;
-use crate::decide::{Next, Seen, Step};
+use crate::decide::{History, Next, Seen, Step};
 use crate::metrics::Stage;
 use crate::pause::What;
-use crate::queue::write::Note;
+use crate::queue::write::{Note, Outcome};
 use crate::queue::{Claimed, Row, Write};
 use crate::session::{Reason, Status};
 
@@ -26,38 +26,28 @@ impl Journeys {
 
     /// The one place where an attempt's outcome is logged and turned into a write.
     pub(super) fn record(&self, row: &Row, status: Option<&Status>, sight: Sight, step: Step) -> Write {
-        let said = status.map_or("", Status::as_str);
         let charged = step.history.failures > row.history.failures;
-        let note = sight.trouble.as_ref().map(|(stage, error)| Note::new(stage.as_str(), charged, error));
-        let kore_status = status.map(|status| status.as_str().to_owned());
-        match step.next {
-            Next::Wait(at) => {
-                if let Some((stage, error)) = &sight.trouble {
-                    let (stage, failures) = (stage.as_str(), step.history.failures);
-                    tracing::warn!(kore.status = said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
-                } else {
-                    let polls = step.history.polls;
-                    // Of what nobody is told here, its pause has told.
-                    let what = if matches!(sight.seen, Seen::Trouble { .. } | Seen::Held(_)) {
-                        "put off"
-                    } else {
-                        "not ready"
-                    };
-                    tracing::info!(kore.status = said, polls, next_poll_at = %at, "{what}");
-                }
-                if let (Seen::HostRefused, Some((_, error))) = (sight.seen, &sight.trouble) {
-                    let (what, wait) = (What::Files(row.bot.clone()), at.since(self.clock.now()));
-                    self.pauses.pause(&what, "host_refused", error, wait);
-                }
-                let lease = row.lease.clone();
-                Write::Waits { lease, history: step.history, kore_status, next_poll_at: at, note }
-            }
-            Next::Finish(reason) => {
-                let row = Row { history: step.history, ..row.clone() };
-                self.finish(&row, status, reason, sight.trouble, charged)
-            }
+        let at = match step.next {
+            Next::Wait(at) => at,
+            Next::Finish(reason) => return self.finish(row, status, reason, sight.trouble, step.history),
             Next::Copy => unreachable!("a status that leads to copying is acted on, not recorded"),
+        };
+        let said = status.map_or("", Status::as_str);
+        if let Some((stage, error)) = &sight.trouble {
+            let (stage, failures) = (stage.as_str(), step.history.failures);
+            tracing::warn!(kore.status = said, stage, error, charged, failures, next_poll_at = %at, "attempt failed; tried again later");
+            if sight.seen == Seen::HostRefused {
+                let (what, wait) = (What::Files(row.bot.clone()), at.since(self.clock.now()));
+                self.pauses.pause(&what, "host_refused", error, wait);
+            }
+        } else {
+            let polls = step.history.polls;
+            // Of what nobody is told here, its pause has told.
+            let is_put_off = matches!(sight.seen, Seen::Trouble { .. } | Seen::Held(_));
+            let what = if is_put_off { "put off" } else { "not ready" };
+            tracing::info!(kore.status = said, polls, next_poll_at = %at, "{what}");
         }
+        Write::Waits { outcome: outcome(row, status, step.history, sight.trouble), next_poll_at: at }
     }
 
     pub(super) fn finish(
@@ -66,9 +56,9 @@ impl Journeys {
         status: Option<&Status>,
         reason: Reason,
         trouble: Option<(Stage, String)>,
-        charged: bool,
+        history: History,
     ) -> Write {
-        let (state, polls) = (reason.state().as_str(), row.history.polls);
+        let (state, polls) = (reason.state().as_str(), history.polls);
         let said = status.map_or("", Status::as_str);
         let error = trouble.as_ref().map_or("", |(_, error)| error.as_str());
         if reason == Reason::Archived {
@@ -76,14 +66,7 @@ impl Journeys {
         } else {
             tracing::warn!(state, reason = reason.as_str(), polls, kore.status = said, error, "finished");
         }
-        Write::Finishes {
-            lease: row.lease.clone(),
-            history: row.history.clone(),
-            kore_status: status.map(|status| status.as_str().to_owned()),
-            reason,
-            at: self.clock.now(),
-            note: trouble.map(|(stage, error)| Note::new(stage.as_str(), charged, &error)),
-        }
+        Write::Finishes { outcome: outcome(row, status, history, trouble), reason, at: self.clock.now() }
     }
 
     /// A task that panicked: that row waits like one that failed, the others go on.
@@ -104,6 +87,15 @@ impl Journeys {
 /// It is too early to ask.
 pub(super) fn put_off(row: &Row, at: Timestamp) -> Write {
     tracing::info!(next_poll_at = %at, "too early to ask");
-    let (lease, history) = (row.lease.clone(), row.history.put_off());
-    Write::Waits { lease, history, kore_status: None, next_poll_at: at, note: None }
+    Write::Waits { outcome: outcome(row, None, row.history.put_off(), None), next_poll_at: at }
+}
+
+fn outcome(row: &Row, status: Option<&Status>, history: History, trouble: Option<(Stage, String)>) -> Outcome {
+    let charged = history.failures > row.history.failures;
+    Outcome {
+        lease: row.lease.clone(),
+        history,
+        kore_status: status.map(|status| status.as_str().to_owned()),
+        note: trouble.map(|(stage, error)| Note::new(stage.as_str(), charged, &error)),
+    }
 }

@@ -9,9 +9,8 @@ use sqlx::SqliteConnection;
 
 use super::is_refusal;
 use super::rows::{Lease, mark};
-use super::write::{Applied, Note, Recording, Write};
+use super::write::{Applied, Outcome, Recording, Write};
 use crate::clock::Timestamp;
-use crate::decide::History;
 use crate::key::ObjectKey;
 use crate::pause::Pause;
 use crate::session::Reason;
@@ -23,14 +22,8 @@ use crate::session::Reason;
 /// What SQLite reports of the one statement, which then has changed nothing; of the other, only what is not about it.
 pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
     let applied = match write {
-        Write::Waits { lease, history, kore_status, next_poll_at, note } => {
-            let status = kore_status.as_deref();
-            waits(connection, lease, history, status, &next_poll_at.to_string(), note.as_ref()).await?
-        }
-        Write::Finishes { lease, history, kore_status, reason, at, note } => {
-            finishes(connection, lease, history, kore_status.as_deref(), *reason, &at.to_string(), note.as_ref())
-                .await?
-        }
+        Write::Waits { outcome, next_poll_at } => waits(connection, outcome, &next_poll_at.to_string()).await?,
+        Write::Finishes { outcome, reason, at } => finishes(connection, outcome, *reason, &at.to_string()).await?,
         Write::Refuses { lease, why, at } => refuses(connection, lease, why, &at.to_string()).await?,
         Write::Event { session_id, kind, detail } => {
             event(connection, session_id, kind, &detail.to_string()).await?;
@@ -103,41 +96,42 @@ async fn clock_set_back(connection: &mut SqliteConnection, by: Duration, now: Ti
     Ok(())
 }
 
+/// Sets what an outcome says (the lease is 1 and 2), and what is named after it, from 16 on.
+macro_rules! remembered {
+    ($more:literal) => {
+        concat!(
+            "UPDATE sessions SET polls = ?3, failures = ?4, first_failure_at = ?5, wait_kind = ?6, wait_step = ?7, ",
+            "error_step = ?8, denials = ?9, odd_bodies = ?10, kore_status = COALESCE(?11, kore_status), ",
+            "last_error = COALESCE(?12, last_error), in_call_at = ?13, over_at = ?14, not_ready_at = ?15, ",
+            $more,
+            " WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending'"
+        )
+    };
+}
+
 async fn waits(
     connection: &mut SqliteConnection,
-    lease: &Lease,
-    history: &History,
-    kore_status: Option<&str>,
+    outcome: &Outcome,
     next_poll_at: &str,
-    note: Option<&Note>,
 ) -> Result<Applied, sqlx::Error> {
-    let changed = remember(
-        "UPDATE sessions SET polls = ?3, failures = ?4, first_failure_at = ?5, wait_kind = ?6, wait_step = ?7, \
-         error_step = ?8, denials = ?9, odd_bodies = ?10, kore_status = COALESCE(?11, kore_status), \
-         last_error = COALESCE(?12, last_error), in_call_at = ?13, over_at = ?14, not_ready_at = ?15, next_poll_at = ?16 \
-         WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending'",
-        lease,
-        history,
-        kore_status,
-        note,
-    )
-    .bind(next_poll_at)
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
-    noted(connection, lease, note, changed).await
+    let statement = remember(remembered!("next_poll_at = ?16"), outcome).bind(next_poll_at);
+    if statement.execute(&mut *connection).await?.rows_affected() != 1 {
+        return Ok(Applied::LeaseLost);
+    }
+    if let Some(note) = &outcome.note {
+        let detail = note.detail().to_string();
+        unless_refused(event(connection, &outcome.lease.label, "error", &detail).await)?;
+    }
+    Ok(Applied::Yes)
 }
 
 async fn finishes(
     connection: &mut SqliteConnection,
-    lease: &Lease,
-    history: &History,
-    kore_status: Option<&str>,
+    outcome: &Outcome,
     reason: Reason,
     at: &str,
-    note: Option<&Note>,
 ) -> Result<Applied, sqlx::Error> {
-    if let Some(note) = note {
+    if let Outcome { lease, note: Some(note), .. } = outcome {
         // Before the end, as it was: the end is told by a trigger.
         let sql = "INSERT INTO events (session_id, kind, detail) SELECT ?3, 'error', ?4 WHERE EXISTS \
                    (SELECT 1 FROM sessions WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending')";
@@ -145,36 +139,17 @@ async fn finishes(
         let written = query.bind(&lease.label).bind(note.detail().to_string()).execute(&mut *connection).await;
         unless_refused(written.map(drop))?;
     }
-    let changed = remember(
-        "UPDATE sessions SET polls = ?3, failures = ?4, first_failure_at = ?5, wait_kind = ?6, wait_step = ?7, \
-         error_step = ?8, denials = ?9, odd_bodies = ?10, kore_status = COALESCE(?11, kore_status), \
-         last_error = COALESCE(?12, last_error), in_call_at = ?13, over_at = ?14, not_ready_at = ?15, \
-         state = ?16, reason = ?17, finished_at = ?18 \
-         WHERE rowid = ?1 AND lease_token = ?2 AND state = 'pending'",
-        lease,
-        history,
-        kore_status,
-        note,
-    )
-    .bind(reason.state().as_str())
-    .bind(reason.as_str())
-    .bind(at)
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
+    let statement = remember(remembered!("state = ?16, reason = ?17, finished_at = ?18"), outcome);
+    let statement = statement.bind(reason.state().as_str()).bind(reason.as_str()).bind(at);
+    let changed = statement.execute(&mut *connection).await?.rows_affected();
     Ok(if changed == 1 { Applied::Yes } else { Applied::LeaseLost })
 }
 
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-/// Binds the lease (1, 2), the history (3 to 10, 13 to 15), the status (11) and the error (12).
-fn remember<'q>(
-    sql: &'static str,
-    lease: &'q Lease,
-    history: &'q History,
-    kore_status: Option<&'q str>,
-    note: Option<&'q Note>,
-) -> Statement<'q> {
+/// Binds what [`remembered`] names.
+fn remember<'q>(sql: &'static str, outcome: &'q Outcome) -> Statement<'q> {
+    let Outcome { lease, history, kore_status, note } = outcome;
     sqlx::query(sql)
         .bind(lease.rowid)
         .bind(lease.token.as_str())
@@ -186,26 +161,11 @@ fn remember<'q>(
         .bind(history.error_step)
         .bind(history.denials)
         .bind(history.odd_bodies)
-        .bind(kore_status)
-        .bind(note.map(|note| note.error.as_str()))
+        .bind(kore_status.as_deref())
+        .bind(note.as_ref().map(|note| note.error.as_str()))
         .bind(history.in_call_at.map(|at| at.to_string()))
         .bind(history.over_at.map(|at| at.to_string()))
         .bind(history.not_ready_at.map(|at| at.to_string()))
-}
-
-async fn noted(
-    connection: &mut SqliteConnection,
-    lease: &Lease,
-    note: Option<&Note>,
-    changed: u64,
-) -> Result<Applied, sqlx::Error> {
-    if changed != 1 {
-        return Ok(Applied::LeaseLost);
-    }
-    if let Some(note) = note {
-        unless_refused(event(connection, &lease.label, "error", &note.detail().to_string()).await)?;
-    }
-    Ok(Applied::Yes)
 }
 
 /// What was to be written beside a result that is there.

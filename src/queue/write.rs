@@ -17,31 +17,19 @@ use crate::session::{Reason, SessionId};
 pub enum Write {
     /// The row is looked at again later.
     Waits {
-        /// The right to say so.
-        lease: Lease,
-        /// What it remembers from now on.
-        history: History,
-        /// What Kore said, if it said something.
-        kore_status: Option<String>,
+        /// Of the attempt.
+        outcome: Outcome,
         /// When.
         next_poll_at: Timestamp,
-        /// What went wrong, if something did.
-        note: Option<Note>,
     },
     /// The row ends.
     Finishes {
-        /// The right to say so.
-        lease: Lease,
-        /// What it remembers.
-        history: History,
-        /// What Kore said, if it said something.
-        kore_status: Option<String>,
+        /// Of the attempt.
+        outcome: Outcome,
         /// Why, and thereby in which state.
         reason: Reason,
         /// When.
         at: Timestamp,
-        /// What went wrong, if something did.
-        note: Option<Note>,
     },
     /// The row is none: `failed` / `invalid_row`.
     Refuses {
@@ -129,10 +117,24 @@ impl Write {
     /// The attempt that ends with it, if one does.
     pub(super) fn ends_attempt(&self) -> Option<&Lease> {
         match self {
-            Self::Waits { lease, .. } | Self::Finishes { lease, .. } | Self::Refuses { lease, .. } => Some(lease),
+            Self::Waits { outcome, .. } | Self::Finishes { outcome, .. } => Some(&outcome.lease),
+            Self::Refuses { lease, .. } => Some(lease),
             _ => None,
         }
     }
+}
+
+/// What came of an attempt, whether its row waits or ends.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The right to say so.
+    pub lease: Lease,
+    /// What the row remembers from now on.
+    pub history: History,
+    /// What Kore said, if it said something.
+    pub kore_status: Option<String>,
+    /// What went wrong, if something did.
+    pub note: Option<Note>,
 }
 
 /// What went wrong, for `last_error` and the row's history.

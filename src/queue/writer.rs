@@ -291,8 +291,8 @@ impl Scribe {
     /// One write that SQLite refuses (a row that somebody bent) must not take its batch with it: it is one statement,
     /// which is all or nothing by itself, and what follows it is worth less (see [`sql::apply`]).
     async fn apply(&mut self, connection: &mut SqliteConnection, write: &Write) -> Result<Applied, sqlx::Error> {
-        if let Write::Finishes { lease, .. } = write
-            && self.unlisted.contains(lease)
+        if let Write::Finishes { outcome, .. } = write
+            && self.unlisted.contains(&outcome.lease)
         {
             return Ok(Applied::Refused);
         }

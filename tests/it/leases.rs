@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kore_archiver::clock::{Clock, SystemClock};
-use kore_archiver::queue::write::Note;
+use kore_archiver::queue::write::{Note, Outcome};
 use kore_archiver::queue::writer::Health;
 use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Row, Turn, Write};
 use kore_archiver::session::Reason;
@@ -42,13 +42,14 @@ fn row(claimed: &Claimed) -> &Row {
 fn finish(row: &Row) -> Write {
     let (lease, history, at) = (row.lease.clone(), row.history.clone(), SystemClock::new().now());
     let note = Some(Note::new("poll", false, "\0 told at length ".repeat(200).as_str()));
-    Write::Finishes { lease, history, kore_status: None, reason: Reason::NotFound, at, note }
+    let outcome = Outcome { lease, history, kore_status: None, note };
+    Write::Finishes { outcome, reason: Reason::NotFound, at }
 }
 
 fn wait(row: &Row) -> Write {
     let next_poll_at = SystemClock::new().now().after(Duration::from_hours(1));
     let (lease, history) = (row.lease.clone(), row.history.clone());
-    Write::Waits { lease, history, kore_status: None, next_poll_at, note: None }
+    Write::Waits { outcome: Outcome { lease, history, kore_status: None, note: None }, next_poll_at }
 }
 
 #[tokio::test]

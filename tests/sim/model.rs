@@ -82,8 +82,8 @@ impl Model {
     fn changed(&mut self, world: &World, id: &str, verdict: &Verdict) {
         let Some(row) = self.rows.get_mut(id) else { return };
         let (history, reason) = match &verdict.write {
-            Write::Waits { history, .. } => (history, None),
-            Write::Finishes { history, reason, .. } => (history, Some(*reason)),
+            Write::Waits { outcome, .. } => (&outcome.history, None),
+            Write::Finishes { outcome, reason, .. } => (&outcome.history, Some(*reason)),
             other => return world.violation(format!("{id}: a sound row was refused: {other:?}")),
         };
         let own = world.lock().kore.get(id).map_or(0, |told| told.own);

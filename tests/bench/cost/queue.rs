@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kore_archiver::clock::{Clock, SystemClock};
+use kore_archiver::queue::write::Outcome;
 use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Turn, Write};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -56,14 +57,10 @@ async fn cost(rows: u64) -> Cost {
         let began = Instant::now();
         let committed = rows.iter().map(|claimed| {
             let Claimed::Row(row) = claimed else { panic!("every row is good") };
-            writer.submit(Write::Waits {
-                lease: row.lease.clone(),
-                history: row.history.clone(),
-                kore_status: Some("call_in_progress".to_owned()),
-                // Due again at once, behind the others.
-                next_poll_at: now,
-                note: None,
-            })
+            let (lease, history) = (row.lease.clone(), row.history.clone());
+            let outcome = Outcome { lease, history, kore_status: Some("call_in_progress".to_owned()), note: None };
+            // Due again at once, behind the others.
+            writer.submit(Write::Waits { outcome, next_poll_at: now })
         });
         for applied in futures_util::future::join_all(committed).await {
             assert_eq!(applied.expect("the writer lives"), Applied::Yes);
