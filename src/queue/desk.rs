@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Column as _, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
-use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use super::file::{connect, create_folder, create_if_missing, log_path};
 use super::{QueueError, lock};
@@ -100,10 +100,7 @@ impl Desk {
     /// [`QueueError`] if the queue cannot be read.
     pub async fn patient(self) -> Result<Self, QueueError> {
         let pragma = format!("PRAGMA busy_timeout = {}", A_PERSONS_PATIENCE.as_millis());
-        let mut connection = self.connection().await?;
-        let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragma)).execute(&mut *connection).await;
-        drop(connection);
-        self.usable(set).await?;
+        self.with(async |connection| sqlx::raw_sql(sqlx::AssertSqlSafe(pragma)).execute(connection).await).await?;
         Ok(self)
     }
 
@@ -157,24 +154,28 @@ impl Desk {
         &self,
         work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, QueueError> {
-        let mut connection = self.connection().await?;
-        let written = async {
+        self.with(async |connection| {
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             let value = work(&mut transaction).await?;
             transaction.commit().await?;
             Ok(value)
-        };
-        let written = written.await;
-        drop(connection);
-        self.usable(written).await
+        })
+        .await
     }
 
-    /// A connection that failed is not trusted again.
-    pub(super) async fn usable<T>(&self, result: Result<T, sqlx::Error>) -> Result<T, QueueError> {
-        if result.is_err() {
-            self.connection.lock().await.take();
-        }
-        result.map_err(|error| QueueError::from_sqlx(&self.path, &error))
+    /// A connection that failed, or whose work was called off, is not trusted again.
+    pub(super) async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, QueueError> {
+        let mut held = self.connection.lock().await;
+        let mut connection = match held.take() {
+            Some(connection) => connection,
+            None => connect(&self.path).await?,
+        };
+        let value = work(&mut connection).await.map_err(|error| QueueError::from_sqlx(&self.path, &error))?;
+        *held = Some(connection);
+        Ok(value)
     }
 
     /// A line a state; states without rows are left out.
@@ -266,21 +267,11 @@ impl Desk {
     }
 
     pub(super) async fn read(&self, sql: &str, arguments: &[&str]) -> Result<Vec<Record>, QueueError> {
-        let mut connection = self.connection().await?;
         let query = arguments.iter().fold(sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())), |query, argument| {
             query.bind((*argument).to_owned())
         });
-        let rows = query.fetch_all(&mut *connection).await;
-        drop(connection);
-        Ok(self.usable(rows).await?.iter().map(record).collect())
-    }
-
-    pub(super) async fn connection(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, QueueError> {
-        let mut held = self.connection.lock().await;
-        if held.is_none() {
-            *held = Some(connect(&self.path).await?);
-        }
-        Ok(MutexGuard::map(held, |connection| connection.as_mut().expect("it was opened just now")))
+        let rows = self.with(async |connection| query.fetch_all(connection).await).await?;
+        Ok(rows.iter().map(record).collect())
     }
 
     /// Closes the connection, and returns when that is done: the last one that closes takes the `-wal` and the `-shm`

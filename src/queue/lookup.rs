@@ -37,10 +37,7 @@ impl Desk {
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn due(&self, now: Timestamp, most: i64) -> Result<i64, QueueError> {
-        let mut connection = self.connection().await?;
-        let due = count_due(&mut connection, now, most).await;
-        drop(connection);
-        self.usable(due).await
+        self.with(async |connection| count_due(connection, now, most).await).await
     }
 
     /// How many pending rows of a bot are due, counted up to `most`.
@@ -48,10 +45,7 @@ impl Desk {
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn due_of(&self, bot: &str, now: Timestamp, most: i64) -> Result<i64, QueueError> {
-        let mut connection = self.connection().await?;
-        let due = count_due_of(&mut connection, bot, now, most).await;
-        drop(connection);
-        self.usable(due).await
+        self.with(async |connection| count_due_of(connection, bot, now, most).await).await
     }
 
     /// What the adaptive schedule knew of each bot when it was last written down.
