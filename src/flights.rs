@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 
 use crate::clock::Clock;
 use crate::session::SessionId;
-use crate::source::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
+use crate::source::{Download, FetchError, FileHost, SignedUrl};
 
 /// Of a file's name.
 const LONGEST_NAME: usize = 200;
@@ -120,33 +120,25 @@ impl Drop for Flight {
     }
 }
 
-/// A vendor whose downloads are counted into a flight.
+/// Files whose downloads are counted into a flight.
 #[derive(Debug)]
 pub struct Watched<'a> {
-    vendor: &'a dyn Vendor,
+    files: &'a dyn FileHost,
     flight: &'a Flight,
 }
 
 impl<'a> Watched<'a> {
-    /// The same vendor, watched.
+    /// The same files, watched.
     #[must_use]
-    pub fn new(vendor: &'a dyn Vendor, flight: &'a Flight) -> Self {
-        Self { vendor, flight }
+    pub fn new(files: &'a dyn FileHost, flight: &'a Flight) -> Self {
+        Self { files, flight }
     }
 }
 
 #[async_trait]
-impl Vendor for Watched<'_> {
-    async fn turn(&self) {
-        self.vendor.turn().await;
-    }
-
-    async fn poll(&self, session: &SessionId) -> Result<Answer, PollError> {
-        self.vendor.poll(session).await
-    }
-
+impl FileHost for Watched<'_> {
     async fn open(&self, url: &SignedUrl) -> Result<Download, FetchError> {
-        let download = self.vendor.open(url).await?;
+        let download = self.files.open(url).await?;
         let progress = Arc::clone(&self.flight.progress);
         progress.bytes.store(0, Ordering::Relaxed);
         progress.length.store(download.length.unwrap_or(UNKNOWN), Ordering::Relaxed);
@@ -169,11 +161,7 @@ mod tests {
     struct Host;
 
     #[async_trait]
-    impl Vendor for Host {
-        async fn turn(&self) {}
-        async fn poll(&self, _: &SessionId) -> Result<Answer, PollError> {
-            unreachable!("only files are asked for")
-        }
+    impl FileHost for Host {
         async fn open(&self, _: &SignedUrl) -> Result<Download, FetchError> {
             let parts = ["12345", "678"].map(|part| Ok(Bytes::from_static(part.as_bytes())));
             Ok(Download { length: Some(8), body: futures_util::stream::iter(parts).boxed(), end_is_marked: true })

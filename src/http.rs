@@ -156,6 +156,7 @@ async fn metrics(Shared(site): Shared<Arc<Site>>) -> Response {
     if let Err(error) = site.count().await {
         tracing::warn!(%error, "the queue could not be counted for /metrics");
     }
+    site.metrics.in_flight(as_float(site.flights.all().len().try_into().unwrap_or(i64::MAX)));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], site.metrics.render()).into_response()
 }
 

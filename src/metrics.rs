@@ -215,9 +215,9 @@ impl Metrics {
         self.with(|| histogram!("kore_archiver_transfer_seconds").record(took));
     }
 
-    /// A transfer began (1) or ended (-1).
-    pub fn in_flight(&self, change: f64) {
-        self.with(|| gauge!("kore_archiver_transfers_in_flight").increment(change));
+    /// So many files are being copied.
+    pub fn in_flight(&self, files: f64) {
+        self.with(|| gauge!("kore_archiver_transfers_in_flight").set(files));
     }
 
     /// A pause began or is over.

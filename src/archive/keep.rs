@@ -12,14 +12,14 @@ use super::{Archive, CopyError, neither};
 use crate::key::ObjectKey;
 use crate::media::{Doubt, Ending, Inspection};
 use crate::receipt::{Receipt, Sha256, Verified};
-use crate::source::{SignedUrl, Vendor};
+use crate::source::{FileHost, SignedUrl};
 use crate::transfer::{Arrival, Coming, Intake, Portion};
 
 /// A file to keep.
 #[derive(Clone, Debug)]
 pub struct FileJob<'a> {
     /// Where it comes from.
-    pub vendor: &'a dyn Vendor,
+    pub files: &'a dyn FileHost,
     /// Under which URL.
     pub url: &'a SignedUrl,
     /// Where a sound one goes.
@@ -85,7 +85,7 @@ impl Archive {
         let mut lost = None;
         let mut may_flow = true;
         for _ in 0..MOST_ROUNDS {
-            let download = self.unless_stopped(job.vendor.open(job.url)).await?;
+            let download = self.unless_stopped(job.files.open(job.url)).await?;
             let (memory, pairing) = (self.memory.clone(), self.pairing.clone());
             let flows = may_flow && self.store.takes_flows();
             let mut intake = Intake::new(download, memory, pairing, self.transfer.part_size, flows);

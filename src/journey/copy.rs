@@ -187,12 +187,10 @@ impl Journeys {
             None => self.transfers.take(&row.bot).await,
         };
         let began = self.clock.elapsed();
-        self.metrics.in_flight(1.0);
-        let _landing = Landing(self);
         let flight = self.flights.begin(&row.session_id, &plan.file.name);
-        let vendor = Watched::new(&*bot.vendor, &flight);
+        let files = Watched::new(&*bot.vendor, &flight);
         let job = FileJob {
-            vendor: &vendor,
+            files: &files,
             url: &plan.file.url,
             key: &plan.key,
             session_id: row.session_id.as_str(),
@@ -273,12 +271,3 @@ impl Journeys {
 
 /// Of Kore's file name in the table and the sidecar.
 const LONGEST_FILE_NAME: usize = 1000;
-
-/// Counts a transfer out, however it ends.
-struct Landing<'a>(&'a Journeys);
-
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
-        self.0.metrics.in_flight(-1.0);
-    }
-}

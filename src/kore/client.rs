@@ -28,7 +28,7 @@ use crate::clock::{Clock, JUMP};
 use crate::config::{BotSettings, TransferSettings};
 use crate::hosts::MediaHosts;
 use crate::session::SessionId;
-use crate::source::{Answer, Download, FetchError, PollError, SignedUrl, Vendor};
+use crate::source::{Answer, Download, FetchError, FileHost, PollError, SignedUrl, Vendor};
 use crate::words::{Secrets, message};
 
 /// An answer of 500 recordings is under 200 kB; what is longer is no answer.
@@ -181,7 +181,10 @@ impl Vendor for KoreClient {
     fn take_repeats(&self) -> u64 {
         self.repeats.swap(0, Ordering::Relaxed)
     }
+}
 
+#[async_trait]
+impl FileHost for KoreClient {
     async fn open(&self, url: &SignedUrl) -> Result<Download, FetchError> {
         self.files.open(url).await
     }

@@ -1,6 +1,6 @@
 //! The vendor, behind one door: everything that knows how Kore.ai is spoken to.
 //!
-//! [`Vendor`](crate::source::Vendor) is what the journey sees. What stands behind it:
+//! [`Vendor`](crate::source::Vendor) and [`FileHost`](crate::source::FileHost) are what the journey sees. What stands behind:
 //! `client` asks the recordings API (v2), each request under a fresh token (`token`) and within the account's budget
 //! (`budget`); `wire` reads the body of an answer and `reply` says what all of it means. `download` fetches files from
 //! signed URLs with nothing of the API's authority: `route` goes only where the settings allow (`resolver` keeps

@@ -14,7 +14,7 @@ use super::client::KoreClient;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{BotSettings, ClientSecret, TransferSettings};
 use crate::hosts::MediaHost;
-use crate::source::{FetchError, SignedUrl, Vendor};
+use crate::source::{FetchError, FileHost, SignedUrl};
 
 /// A sleep on it never ends: who waits beside one is out of patience with nobody.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ pub(crate) async fn fetch_from(server: &Server) -> Result<Vec<u8>, FetchError> {
 }
 
 /// Every byte of a file.
-pub(crate) async fn all_of(client: &impl Vendor, url: &SignedUrl) -> Result<Vec<u8>, FetchError> {
+pub(crate) async fn all_of(client: &impl FileHost, url: &SignedUrl) -> Result<Vec<u8>, FetchError> {
     let chunks: Vec<_> = client.open(url).await?.body.try_collect().await?;
     Ok(chunks.concat())
 }

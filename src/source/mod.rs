@@ -19,7 +19,7 @@ pub use url::SignedUrl;
 
 /// What the journey asks of the vendor, for one bot.
 #[async_trait]
-pub trait Vendor: Send + Sync + fmt::Debug {
+pub trait Vendor: FileHost {
     /// Waits for the account's turn to ask: one turn is the right to one request.
     async fn turn(&self);
 
@@ -32,7 +32,11 @@ pub trait Vendor: Send + Sync + fmt::Debug {
     fn take_repeats(&self) -> u64 {
         0
     }
+}
 
+/// Where the files are that the vendor names.
+#[async_trait]
+pub trait FileHost: Send + Sync + fmt::Debug {
     /// Opens one file. The returned body resumes by itself where the server proves that it is the same file.
     async fn open(&self, url: &SignedUrl) -> Result<Download, FetchError>;
 }

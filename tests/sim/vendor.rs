@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
 use kore_archiver::session::{SessionId, Status};
-use kore_archiver::source::{Answer, Download, FetchError, PollError, SignedUrl, SourceFile, Vendor};
+use kore_archiver::source::{Answer, Download, FetchError, FileHost, PollError, SignedUrl, SourceFile, Vendor};
 
 use crate::fault::Fault;
 use crate::script::File;
@@ -29,7 +29,10 @@ impl Vendor for SimVendor {
         self.0.answer("poll: answer").await;
         answer
     }
+}
 
+#[async_trait]
+impl FileHost for SimVendor {
     async fn open(&self, url: &SignedUrl) -> Result<Download, FetchError> {
         self.0.stage.call("open").await;
         if url.path().is_empty() {

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 
 use super::*;
 use crate::kore::testing::{Act, Server, all_of, canary, fetch, limits, send};
-use crate::source::Vendor;
+use crate::source::FileHost;
 
 #[tokio::test]
 async fn the_query_is_sent_byte_for_byte_and_nothing_of_ours_goes_along() {
