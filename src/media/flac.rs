@@ -5,6 +5,10 @@
 //! 128 to 256 KiB, which is where all but absurd ones begin. Its checksum must come out at the end of the file (`ID3v1` and
 //! APE tags aside), and its samples must reach the total. Where STREAMINFO leaves the total at 0, as encoders that write
 //! to a pipe do, a whole last frame is no proof, since the cut may lie between two frames.
+//!
+//! Audio may look like a frame's header, whose own checksum has 8 bits. So a header has to say what STREAMINFO and the
+//! first frame say, and if nothing whole starts at the last one, the ones before it are tried. A cut hides behind none
+//! of them: a whole frame leaves the checksum at 0, so from any frame on it comes to what the cut one makes of it.
 
 use super::Container;
 use super::stride::{LARGEST_WINDOW, Next};
@@ -14,8 +18,18 @@ use std::iter;
 const MAGIC: &[u8] = b"fLaC";
 const BLOCK_HEADER: usize = 4;
 const STREAMINFO: usize = 34;
+/// What a frame starts with, its first code included.
+const SYNC: usize = 2;
 /// Sync, codes, a number of up to 7 bytes, block size, sample rate, checksum (section 9.1).
 const LONGEST_FRAME_HEADER: usize = 4 + 7 + 2 + 2 + 1;
+/// How many headers are tried. Chance puts a false one into the last frame of one stereo file in a million, and hardly
+/// ever two. A cut file offers all its true ones, thousands where it is silent, and each costs a sum of up to 256 KiB.
+const MOST_CANDIDATES: usize = 8;
+/// In Hz, by their codes from 1 on (section 9.1.2).
+const SAMPLE_RATES: [u64; 11] =
+    [88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000];
+/// By their codes from 1 on (section 9.1.4); 0: reserved, and no stream has it.
+const SAMPLE_BITS: [u64; 7] = [8, 12, 0, 16, 20, 24, 32];
 
 /// What STREAMINFO says; 0 where it does not know.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +37,7 @@ pub(super) struct StreamInfo {
     longest_block: u64,
     pub(super) sample_rate: u64,
     pub(super) channels: u64,
+    sample_bits: u64,
     samples: u64,
 }
 
@@ -34,6 +49,7 @@ impl StreamInfo {
             longest_block: big(body, 2, 2)?,
             sample_rate: packed >> 44,
             channels: (packed >> 41 & 0b111) + 1,
+            sample_bits: (packed >> 36 & 0b1_1111) + 1,
             samples: packed & 0xF_FFFF_FFFF,
         })
     }
@@ -41,16 +57,26 @@ impl StreamInfo {
 
 #[derive(Debug)]
 pub(super) struct Flac {
-    started: bool,
+    at: At,
     info: Option<StreamInfo>,
     frames_start: Option<u64>,
+    /// The second byte of the first frame, which all others repeat.
+    sync: Option<u8>,
     /// The last full window of frames.
     before_rest: Vec<u8>,
 }
 
+#[derive(Debug)]
+enum At {
+    Magic,
+    Block,
+    FirstFrame,
+    Frames,
+}
+
 impl Flac {
     pub(super) fn sniff(head: &[u8]) -> Option<Self> {
-        let flac = Self { started: false, info: None, frames_start: None, before_rest: Vec::new() };
+        let flac = Self { at: At::Magic, info: None, frames_start: None, sync: None, before_rest: Vec::new() };
         head.starts_with(MAGIC).then_some(flac)
     }
 
@@ -64,9 +90,18 @@ impl Flac {
             self.info = StreamInfo::read(&window[BLOCK_HEADER..]);
         }
         let size = BLOCK_HEADER as u64 + length;
-        let is_last = window[0] & 0x80 != 0;
-        self.frames_start = is_last.then(|| at.saturating_add(size));
-        Next::over(size, if is_last { LARGEST_WINDOW } else { BLOCK_HEADER })
+        if window[0] & 0x80 == 0 {
+            return Next::over(size, BLOCK_HEADER);
+        }
+        self.at = At::FirstFrame;
+        self.frames_start = Some(at.saturating_add(size));
+        Next::over(size, SYNC)
+    }
+
+    fn first_frame(&mut self, window: &[u8]) -> Next {
+        self.at = At::Frames;
+        self.sync = sync(window);
+        Next::more(LARGEST_WINDOW)
     }
 
     fn frames(&mut self, window: &[u8]) -> Next {
@@ -79,9 +114,11 @@ impl Flac {
     fn last_frame(&self, tail: &[u8]) -> Option<(u64, bool)> {
         let tail = without_tags(tail);
         let info = self.info?;
-        let (start, end_sample) =
-            (0..tail.len()).rev().find_map(|start| Some((start, frame_end(&tail[start..], &info)?)))?;
-        Some((end_sample, crc16(&tail[start..]) == 0))
+        let header = |start: usize| Some((start, frame_end(&tail[start..], &info, self.sync)?));
+        let mut candidates = (0..tail.len()).rev().filter_map(header).take(MOST_CANDIDATES).peekable();
+        let nearest = candidates.peek().map(|(_, end_sample)| (*end_sample, false));
+        let whole = candidates.find(|(start, _)| crc16(&tail[*start..]) == 0);
+        whole.map(|(_, end_sample)| (end_sample, true)).or(nearest)
     }
 
     fn claim(&self, end: &End<'_>, tail: &[u8], last: Option<(u64, bool)>) -> Claim {
@@ -107,11 +144,15 @@ impl Walk for Flac {
     }
 
     fn step(&mut self, at: u64, window: &[u8]) -> Next {
-        if !self.started {
-            self.started = true;
-            return Next::over(MAGIC.len() as u64, BLOCK_HEADER);
+        match self.at {
+            At::Magic => {
+                self.at = At::Block;
+                Next::over(MAGIC.len() as u64, BLOCK_HEADER)
+            }
+            At::Block => self.block(at, window),
+            At::FirstFrame => self.first_frame(window),
+            At::Frames => self.frames(window),
         }
-        if self.frames_start.is_some() { self.frames(window) } else { self.block(at, window) }
     }
 
     fn close(&self, end: End<'_>) -> Account {
@@ -129,10 +170,19 @@ impl Walk for Flac {
     }
 }
 
+/// The second byte of a frame that starts here: whether it counts samples, or frames of one size.
+fn sync(bytes: &[u8]) -> Option<u8> {
+    match *bytes {
+        [0xFF, sync @ (0xF8 | 0xF9), ..] => Some(sync),
+        _ => None,
+    }
+}
+
 /// The sample behind the frame that starts here, if one does that belongs to this stream.
-fn frame_end(bytes: &[u8], info: &StreamInfo) -> Option<u64> {
-    let [0xFF, sync @ (0xF8 | 0xF9), codes, layout, ..] = *bytes else { return None };
+fn frame_end(bytes: &[u8], info: &StreamInfo, first_sync: Option<u8>) -> Option<u64> {
+    let sync = sync(bytes).filter(|sync| first_sync.is_none_or(|first| first == *sync))?;
     let header = &bytes[..bytes.len().min(LONGEST_FRAME_HEADER)];
+    let [_, _, codes, layout, ..] = *header else { return None };
     let (number, mut at) = coded_number(header)?;
     let block = match codes >> 4 {
         0 => return None,
@@ -142,22 +192,34 @@ fn frame_end(bytes: &[u8], info: &StreamInfo) -> Option<u64> {
         7 => take(header, &mut at, 2)? + 1,
         code => 1 << code,
     };
-    match codes & 0x0F {
-        12 => take(header, &mut at, 1)?,
-        13 | 14 => take(header, &mut at, 2)?,
-        15 => return None,
-        _ => 0,
-    };
-    let channels = match layout >> 4 {
-        code @ 0..=7 => u64::from(code) + 1,
-        8..=10 => 2,
+    let sample_rate = match codes & 0x0F {
+        0 => info.sample_rate,
+        code @ 1..=11 => SAMPLE_RATES[usize::from(code) - 1],
+        12 => take(header, &mut at, 1)? * 1000,
+        13 => take(header, &mut at, 2)?,
+        14 => take(header, &mut at, 2)? * 10,
         _ => return None,
     };
-    let fits = channels == info.channels && block <= info.longest_block && layout & 1 == 0;
     let sealed = crc8(header.get(..at)?) == *header.get(at)?;
+    let has_rate = [0, sample_rate].contains(&info.sample_rate);
+    let fits = has_layout(layout, info) && has_rate && block <= info.longest_block;
     let first = if sync & 1 == 1 { number } else { number.checked_mul(info.longest_block)? };
     let end = first.checked_add(block)?;
     (fits && sealed && (info.samples == 0 || end <= info.samples)).then_some(end)
+}
+
+/// Channels and sample size as in STREAMINFO, and a last bit that is reserved.
+fn has_layout(layout: u8, info: &StreamInfo) -> bool {
+    let channels = match layout >> 4 {
+        code @ 0..=7 => u64::from(code) + 1,
+        8..=10 => 2,
+        _ => return false,
+    };
+    let sample_bits = match layout >> 1 & 0b111 {
+        0 => info.sample_bits,
+        code => SAMPLE_BITS[usize::from(code) - 1],
+    };
+    channels == info.channels && sample_bits == info.sample_bits && layout & 1 == 0
 }
 
 /// The frame's or sample's number behind the first 4 bytes, coded as UTF-8 would up to 36 bits, and where it ends.

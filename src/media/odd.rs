@@ -62,18 +62,103 @@ fn wav_hostile_sizes_are_cuts_not_crashes() {
     }
 }
 
+/// Of the last frame of `samples::flac`.
+const FLAC_FRAME: usize = 6 + 200 + 2;
+
+/// A FLAC whose last frame holds these bytes so many times, and is sound.
+fn flac_holding(fake: &[u8], times: usize, tells_total: bool) -> Vec<u8> {
+    let sound = samples::flac(4, tells_total);
+    let held = patched(&sound, sound.len() - FLAC_FRAME + 10, &fake.repeat(times));
+    let sum = super::flac::crc16(&held[held.len() - FLAC_FRAME..held.len() - 2]);
+    patched(&held, held.len() - 2, &sum.to_be_bytes())
+}
+
 #[test]
-fn flac_a_sync_within_the_audio_is_no_frame() {
+fn flac_eight_places_that_may_be_the_last_frame_are_tried_and_no_more() {
+    let fake = samples::sealed(&[0xFF, 0xF8, 0x34, 0x18, 3]);
+    for times in 0..8 {
+        assert_eq!(unmarked(&flac_holding(&fake, times, true)), None, "{times} false headers");
+    }
+    for times in [8, 9, 30] {
+        assert!(is_cut(&flac_holding(&fake, times, true)), "{times} false headers");
+    }
+}
+
+#[test]
+fn flac_what_the_frames_of_the_stream_do_not_say_is_no_header() {
+    let headers: [(&str, &[u8]); 18] = [
+        ("counts samples", &[0xFF, 0xF9, 0x34, 0x18, 3]),
+        ("a block size that is reserved", &[0xFF, 0xF8, 0x04, 0x18, 3]),
+        ("longer blocks than there are", &[0xFF, 0xF8, 0x44, 0x18, 0]),
+        ("16 kHz", &[0xFF, 0xF8, 0x35, 0x18, 3]),
+        ("96 kHz", &[0xFF, 0xF8, 0x3B, 0x18, 3]),
+        ("9 kHz", &[0xFF, 0xF8, 0x3C, 0x18, 3, 9]),
+        ("8,001 Hz", &[0xFF, 0xF8, 0x3D, 0x18, 3, 0x1F, 0x41]),
+        ("8,010 Hz", &[0xFF, 0xF8, 0x3E, 0x18, 3, 0x03, 0x21]),
+        ("a rate that is forbidden", &[0xFF, 0xF8, 0x3F, 0x18, 3]),
+        ("mono", &[0xFF, 0xF8, 0x34, 0x08, 3]),
+        ("channels that are reserved", &[0xFF, 0xF8, 0x34, 0xB8, 3]),
+        ("8 bits", &[0xFF, 0xF8, 0x34, 0x12, 3]),
+        ("24 bits", &[0xFF, 0xF8, 0x34, 0x1C, 3]),
+        ("a sample size that is reserved", &[0xFF, 0xF8, 0x34, 0x16, 3]),
+        ("a bit that is reserved", &[0xFF, 0xF8, 0x34, 0x19, 3]),
+        ("a number that is none", &[0xFF, 0xF8, 0x34, 0x18, 0x83]),
+        ("a number that does not go on", &[0xFF, 0xF8, 0x34, 0x18, 0xC0, 3]),
+        ("a frame behind the last sample", &[0xFF, 0xF8, 0x34, 0x18, 4]),
+    ];
+    for (what, header) in headers {
+        // As many as would use up all tries.
+        assert_eq!(unmarked(&flac_holding(&samples::sealed(header), 8, true)), None, "{what}");
+    }
+    let mut unsealed = samples::sealed(&[0xFF, 0xF8, 0x34, 0x18, 3]);
+    unsealed[5] ^= 1;
+    assert_eq!(unmarked(&flac_holding(&unsealed, 8, true)), None, "a wrong checksum");
+    // A first frame that is none says nothing.
     let sound = samples::flac(4, true);
-    let frame = sound.len() - 208;
-    // As the last frame's header, but for the checksum.
-    let mut fake = sound[frame..frame + 6].to_vec();
-    fake[5] ^= 1;
-    let mut faked = patched(&sound, frame + 100, &fake);
-    let end = faked.len() - 2;
-    let sum = super::flac::crc16(&faked[frame..end]).to_be_bytes();
-    faked.splice(end.., sum);
-    assert_eq!(unmarked(&faked), None);
+    assert_eq!(unmarked(&patched(&sound, sound.len() - 4 * FLAC_FRAME, &[0; 2])), None);
+}
+
+#[test]
+fn flac_a_header_may_say_things_in_many_ways() {
+    let rates = [88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000]
+        .into_iter()
+        .zip(0x31..);
+    let rates = rates.map(|(rate, code)| (rate, 16, vec![0xFF, 0xF8, code, 0x18, 0]));
+    let sizes = [(8, 0x12), (12, 0x14), (16, 0x18), (20, 0x1A), (24, 0x1C), (32, 0x1E), (24, 0x10), (13, 0x10)];
+    let sizes = sizes.map(|(bits, layout)| (8000, bits, vec![0xFF, 0xF8, 0x34, layout, 0]));
+    let others = [
+        (11_025, 16, vec![0xFF, 0xF8, 0x30, 0x18, 0]),
+        (255_000, 16, vec![0xFF, 0xF8, 0x3C, 0x18, 0, 255]),
+        (8001, 16, vec![0xFF, 0xF8, 0x3D, 0x18, 0, 0x1F, 0x41]),
+        (8010, 16, vec![0xFF, 0xF8, 0x3E, 0x18, 0, 0x03, 0x21]),
+        // What STREAMINFO leaves open.
+        (0, 16, vec![0xFF, 0xF8, 0x34, 0x18, 0]),
+        (8000, 16, vec![0xFF, 0xF8, 0x34, 0x88, 0]),
+        (8000, 16, vec![0xFF, 0xF8, 0x34, 0xA8, 0]),
+        (8000, 16, vec![0xFF, 0xF9, 0x34, 0x18, 0]),
+    ];
+    for (rate, bits, header) in rates.chain(sizes).chain(others) {
+        let sound = samples::flac_of(rate, bits, 1152, std::slice::from_ref(&header));
+        assert_eq!(unmarked(&sound), None, "{rate} Hz, {bits} bits, {header:X?}");
+        assert!(is_cut(&sound[..sound.len() - 1]), "{rate} Hz, {bits} bits, {header:X?}");
+    }
+    let counted = [0_u32, 1152, 2304].map(|first| {
+        let number = char::from_u32(first).expect("a sample's number is coded as UTF-8 is").to_string();
+        [&[0xFF, 0xF9, 0x34, 0x18][..], number.as_bytes()].concat()
+    });
+    assert_eq!(unmarked(&samples::flac_of(8000, 16, 3 * 1152, &counted)), None, "samples are counted");
+    assert!(is_cut(&samples::flac_of(8000, 16, 3 * 1152, &counted[..2])));
+}
+
+#[test]
+fn flac_a_cut_in_the_last_frame_is_seen_whatever_that_frame_holds() {
+    let fake = samples::sealed(&[0xFF, 0xF8, 0x34, 0x18, 3]);
+    for (times, tells_total) in [(0, true), (0, false), (1, true), (1, false), (7, true), (30, false)] {
+        let sound = flac_holding(&fake, times, tells_total);
+        for length in sound.len() - FLAC_FRAME + 1..sound.len() {
+            assert!(is_cut(&sound[..length]), "{times} false headers, cut to {length}");
+        }
+    }
 }
 
 #[test]

@@ -94,20 +94,30 @@ fn rf64(audio: &[u8]) -> Vec<u8> {
     [b"RF64", &unknown[..], b"WAVE", &ds64, &format(1, 2, 4), b"data", &unknown, audio].concat()
 }
 
-/// Frames of 1,152 samples, stereo, 16 bits, 8 kHz, with noise in the place of subframes.
+/// Frames of 1,152 samples, stereo, 16 bits, 8 kHz.
 pub(super) fn flac(frames: u8, tells_total: bool) -> Vec<u8> {
     let total = if tells_total { u64::from(frames) * 1152 } else { 0 };
-    let packed = 8000_u64 << 44 | 1 << 41 | 15 << 36 | total;
+    let headers: Vec<_> = (0..frames).map(|number| vec![0xFF, 0xF8, 0x34, 0x18, number]).collect();
+    flac_of(8000, 16, total, &headers)
+}
+
+/// A STREAMINFO of that rate, size and total, and a frame for each header, with noise in the place of subframes.
+pub(super) fn flac_of(sample_rate: u64, sample_bits: u64, total: u64, headers: &[Vec<u8>]) -> Vec<u8> {
+    let packed = sample_rate << 44 | 1 << 41 | (sample_bits - 1) << 36 | total;
     let info = [&[4, 128, 4, 128, 0, 0, 0, 0, 0, 0][..], &packed.to_be_bytes(), &[0; 16]].concat();
     let comment = [&[0x84, 0, 0, 8][..], &[0; 8]].concat();
-    let frames = (0..frames).flat_map(|number| {
-        let mut frame = vec![0xFF, 0xF8, 0x34, 0x18, number];
-        frame.push(crc8(&frame));
+    let frames = (0_u8..).zip(headers).flat_map(|(number, header)| {
+        let mut frame = sealed(header);
         frame.extend((0..200_u8).map(|n| n.wrapping_mul(37) ^ number));
         let sum = crc16(&frame).to_be_bytes();
         [frame, sum.to_vec()].concat()
     });
     [&b"fLaC\0\0\0\x22"[..], &info, &comment, &frames.collect::<Vec<u8>>()].concat()
+}
+
+/// A header of FLAC with its checksum.
+pub(super) fn sealed(header: &[u8]) -> Vec<u8> {
+    [header, &[crc8(header)]].concat()
 }
 
 pub(super) fn id3v2(body: u8) -> Vec<u8> {
