@@ -4,7 +4,6 @@
 //! proof, as a cut between two frames looks the same. A byte that starts no frame ends the walk: a tag behind the audio
 //! is no fault.
 
-use super::Container;
 use super::stride::Next;
 use super::walk::{Account, Claim, End, Walk, seconds};
 
@@ -63,10 +62,6 @@ impl Amr {
 }
 
 impl Walk for Amr {
-    fn container(&self) -> Container {
-        Container::Amr
-    }
-
     fn first_window(&self) -> usize {
         self.magic.len() + if self.is_multi() { 4 } else { 0 }
     }

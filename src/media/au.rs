@@ -2,7 +2,6 @@
 //! Solaris). The size of the samples stands in the header, or is `0xFFFFFFFF` where the writer did not know it; 0 is read
 //! as that too.
 
-use super::Container;
 use super::stride::Next;
 use super::walk::{Account, Claim, End, Walk, big, nonzero, seconds};
 
@@ -42,10 +41,6 @@ impl Au {
 }
 
 impl Walk for Au {
-    fn container(&self) -> Container {
-        Container::Au
-    }
-
     fn first_window(&self) -> usize {
         HEADER
     }

@@ -10,7 +10,6 @@
 //! first frame say, and if nothing whole starts at the last one, the ones before it are tried. A cut hides behind none
 //! of them: a whole frame leaves the checksum at 0, so from any frame on it comes to what the cut one makes of it.
 
-use super::Container;
 use super::stride::{LARGEST_WINDOW, Next};
 use super::walk::{Account, Claim, End, Walk, big, nonzero, seconds};
 use std::iter;
@@ -135,10 +134,6 @@ impl Flac {
 }
 
 impl Walk for Flac {
-    fn container(&self) -> Container {
-        Container::Flac
-    }
-
     fn first_window(&self) -> usize {
         MAGIC.len()
     }

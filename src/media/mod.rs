@@ -49,27 +49,6 @@ pub enum Ending {
     Unmarked,
 }
 
-/// A container that recordings come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
-    /// RIFF/RF64 WAVE.
-    Wav,
-    /// Native FLAC.
-    Flac,
-    /// Ogg (Opus, Vorbis, Speex, FLAC).
-    Ogg,
-    /// MPEG audio, layers I to III, with or without ID3.
-    Mp3,
-    /// ISO base media: MP4, M4A, 3GP.
-    Mp4,
-    /// `WebM` or Matroska.
-    WebM,
-    /// AMR and AMR-WB.
-    Amr,
-    /// Sun/NeXT AU.
-    Au,
-}
-
 /// Why a file is suspect (CONTRACT section 4). Its `Display` is the text for tables and sidecars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
@@ -108,8 +87,6 @@ impl fmt::Display for Doubt {
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
-    /// The container, if it is a known one.
-    pub container: Option<Container>,
     /// For S3 and the sidecar: from the bytes, never from a header. `video/mp4` and `video/webm` (Matroska too) when there
     /// is a picture; `application/octet-stream` when nothing is known.
     pub content_type: &'static str,
@@ -220,10 +197,6 @@ impl Inspector {
         let length = self.promised.map_or(self.received, |promised| promised.min(self.received));
         let account = self.account(length);
         Inspection {
-            container: match &self.stage {
-                Stage::Walking(walker) => Some(walker.container()),
-                Stage::Sniffing { .. } | Stage::Text(_) | Stage::Unknown => None,
-            },
             content_type: account.content_type,
             duration_seconds: account.duration_seconds,
             channels: account.channels,

@@ -8,7 +8,6 @@
 //! What is no frame ends the walk. Behind the last frame it is a tag or padding; elsewhere the duration stays unknown
 //! unless the header tells.
 
-use super::Container;
 use super::stride::Next;
 use super::walk::{Account, Claim, End, Walk, big, nonzero, seconds};
 
@@ -172,10 +171,6 @@ impl Mp3 {
 }
 
 impl Walk for Mp3 {
-    fn container(&self) -> Container {
-        Container::Mp3
-    }
-
     fn first_window(&self) -> usize {
         self.lead + FRAME_HEADER
     }

@@ -7,7 +7,6 @@
 //! Proof of the end: every box came whole, `moov` and the media are there. An `mdat` of size 0 runs to the end of the
 //! file, and fragments may always be followed by more, unless the index of fragments (`mfra`) closes them.
 
-use super::Container;
 use super::stride::Next;
 use super::walk::{Account, Claim, End, Walk, big, nonzero, seconds};
 
@@ -178,10 +177,6 @@ impl Mp4 {
 }
 
 impl Walk for Mp4 {
-    fn container(&self) -> Container {
-        Container::Mp4
-    }
-
     fn first_window(&self) -> usize {
         BOX_HEADER
     }

@@ -5,7 +5,6 @@
 //! when the one before has ended, and their durations add up; of audio streams side by side the first one speaks.
 //! What is no page ends the walk: harmless behind the last page, a hole before it.
 
-use super::Container;
 use super::flac::StreamInfo;
 use super::stride::Next;
 use super::walk::{Account, Claim, End, Walk, little, nonzero, seconds};
@@ -102,10 +101,6 @@ impl Ogg {
 }
 
 impl Walk for Ogg {
-    fn container(&self) -> Container {
-        Container::Ogg
-    }
-
     fn first_window(&self) -> usize {
         PAGE_HEADER
     }

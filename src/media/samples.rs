@@ -1,14 +1,13 @@
 //! Small files of every container, built by their specifications, for the tests.
 
 use super::flac::{crc8, crc16};
-use super::{Container, Doubt, Ending, inspect};
+use super::{Doubt, Ending, inspect};
 
 /// A sound file, and what is to be found in it.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) name: &'static str,
     pub(super) bytes: Vec<u8>,
-    pub(super) container: Container,
     pub(super) content_type: &'static str,
     /// Seconds, channels, Hz.
     pub(super) says: (f64, u16, u32),
@@ -24,41 +23,36 @@ impl Sample {
 
 /// All of them.
 pub(super) fn all() -> Vec<Sample> {
-    let sample =
-        |name, container, content_type, says, ends, bytes| Sample { name, bytes, container, content_type, says, ends };
+    let sample = |name, content_type, says, ends, bytes| Sample { name, bytes, content_type, says, ends };
     let pcm = (0.5, 2, 8000);
     let audio = [7; 16_000];
     vec![
-        sample("wav", Container::Wav, "audio/wav", pcm, true, riff(&[format(1, 2, 4), chunk(b"data", &audio)])),
-        sample("wav, tagged", Container::Wav, "audio/wav", pcm, true, {
+        sample("wav", "audio/wav", pcm, true, riff(&[format(1, 2, 4), chunk(b"data", &audio)])),
+        sample("wav, tagged", "audio/wav", pcm, true, {
             riff(&[format(1, 2, 4), chunk(b"data", &audio), chunk(b"LIST", b"INFOISFT\x04\0\0\0Lavf")])
         }),
-        sample("wav, live", Container::Wav, "audio/wav", pcm, false, live_wav(u32::MAX, &audio)),
-        sample("wav, unpatched", Container::Wav, "audio/wav", pcm, false, live_wav(0, &audio)),
-        sample("wav, mu-law", Container::Wav, "audio/wav", (2.0, 1, 8000), true, {
+        sample("wav, live", "audio/wav", pcm, false, live_wav(u32::MAX, &audio)),
+        sample("wav, unpatched", "audio/wav", pcm, false, live_wav(0, &audio)),
+        sample("wav, mu-law", "audio/wav", (2.0, 1, 8000), true, {
             riff(&[format(7, 1, 1), chunk(b"fact", &16_000_u32.to_le_bytes()), chunk(b"data", &audio)])
         }),
-        sample("wav, RF64", Container::Wav, "audio/wav", pcm, true, rf64(&audio)),
-        sample("flac", Container::Flac, "audio/flac", (0.576, 2, 8000), true, flac(4, true)),
-        sample("flac, piped", Container::Flac, "audio/flac", (0.576, 2, 8000), false, flac(4, false)),
-        sample("flac, ID3", Container::Flac, "audio/flac", (0.576, 2, 8000), true, {
-            [id3v2(200), flac(4, true)].concat()
-        }),
-        sample("opus", Container::Ogg, "audio/ogg", (1.0, 1, 8000), true, opus(5, true)),
-        sample("mp3, ID3 and Xing", Container::Mp3, "audio/mpeg", (0.24, 2, 48_000), true, {
-            [id3v2(100), mp3(10, true)].concat()
-        }),
-        sample("mp3, bare", Container::Mp3, "audio/mpeg", (0.24, 2, 48_000), false, mp3(10, false)),
-        sample("mp4, moov first", Container::Mp4, "audio/mp4", (1.5, 1, 16_000), true, mp4(&[moov(false), mdat(99)])),
-        sample("mp4, moov last", Container::Mp4, "audio/mp4", (1.5, 1, 16_000), true, mp4(&[mdat(99), moov(false)])),
-        sample("mp4, fragments", Container::Mp4, "audio/mp4", (1.5, 1, 16_000), false, {
+        sample("wav, RF64", "audio/wav", pcm, true, rf64(&audio)),
+        sample("flac", "audio/flac", (0.576, 2, 8000), true, flac(4, true)),
+        sample("flac, piped", "audio/flac", (0.576, 2, 8000), false, flac(4, false)),
+        sample("flac, ID3", "audio/flac", (0.576, 2, 8000), true, [id3v2(200), flac(4, true)].concat()),
+        sample("opus", "audio/ogg", (1.0, 1, 8000), true, opus(5, true)),
+        sample("mp3, ID3 and Xing", "audio/mpeg", (0.24, 2, 48_000), true, [id3v2(100), mp3(10, true)].concat()),
+        sample("mp3, bare", "audio/mpeg", (0.24, 2, 48_000), false, mp3(10, false)),
+        sample("mp4, moov first", "audio/mp4", (1.5, 1, 16_000), true, mp4(&[moov(false), mdat(99)])),
+        sample("mp4, moov last", "audio/mp4", (1.5, 1, 16_000), true, mp4(&[mdat(99), moov(false)])),
+        sample("mp4, fragments", "audio/mp4", (1.5, 1, 16_000), false, {
             mp4(&[moov(true), boxed(b"moof", &[0; 9]), mdat(99), boxed(b"moof", &[0; 9]), mdat(99)])
         }),
-        sample("webm", Container::WebM, "audio/webm", (1.5, 2, 48_000), true, webm(true)),
-        sample("webm, live", Container::WebM, "audio/webm", (1.5, 2, 48_000), false, webm(false)),
-        sample("amr", Container::Amr, "audio/amr", (0.2, 1, 8000), false, amr()),
-        sample("au", Container::Au, "audio/basic", (2.0, 1, 8000), true, au(16_000)),
-        sample("au, live", Container::Au, "audio/basic", (2.0, 1, 8000), false, au(u32::MAX)),
+        sample("webm", "audio/webm", (1.5, 2, 48_000), true, webm(true)),
+        sample("webm, live", "audio/webm", (1.5, 2, 48_000), false, webm(false)),
+        sample("amr", "audio/amr", (0.2, 1, 8000), false, amr()),
+        sample("au", "audio/basic", (2.0, 1, 8000), true, au(16_000)),
+        sample("au, live", "audio/basic", (2.0, 1, 8000), false, au(u32::MAX)),
     ]
 }
 

@@ -1,15 +1,11 @@
 //! What every walker of a container does, and what it reports at the end.
 
-use super::Container;
 use super::stride::Next;
 use std::fmt::Debug;
 use std::time::Duration;
 
 /// Goes through the structure of one container while its bytes stream by.
 pub(super) trait Walk: Debug + Send {
-    /// Which container this is.
-    fn container(&self) -> Container;
-
     /// How many bytes to show first, from where the container starts.
     fn first_window(&self) -> usize;
 

@@ -8,7 +8,6 @@
 //! - The RIFF size is off by 8 or by the pad byte in many files, so only more than that is a cut.
 //! - Chunks may follow the data (`LIST`, `id3 `); what has no chunk's id there is audio that the size left out. What follows the RIFF's own end is junk, and harmless.
 
-use super::Container;
 use super::stride::Next;
 use super::walk::{Account, Claim, End, Walk, big, little, nonzero, seconds};
 
@@ -193,10 +192,6 @@ fn is_chunk_id(id: &[u8]) -> bool {
 }
 
 impl Walk for Wav {
-    fn container(&self) -> Container {
-        Container::Wav
-    }
-
     fn first_window(&self) -> usize {
         12
     }

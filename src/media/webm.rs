@@ -7,7 +7,6 @@
 //! Live recorders (browsers' above all) leave the sizes of Segment and Clusters unknown; their blocks are then walked one
 //! by one, and nothing proves the end. With a known size the Segment's end is the file's; what follows is harmless.
 
-use super::Container;
 use super::stride::Next;
 use super::walk::{Account, Claim, End, Walk, big, nonzero, seconds};
 
@@ -188,10 +187,6 @@ impl WebM {
 }
 
 impl Walk for WebM {
-    fn container(&self) -> Container {
-        Container::WebM
-    }
-
     fn first_window(&self) -> usize {
         SHORTEST
     }
