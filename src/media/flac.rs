@@ -121,11 +121,13 @@ impl Flac {
     }
 
     fn claim(&self, end: &End<'_>, tail: &[u8], last: Option<(u64, bool)>) -> Claim {
-        let (Some(info), Some(start)) = (self.info, self.frames_start) else { return Claim::Cut };
+        let (Some(info), Some(start)) = (self.info, self.frames_start) else {
+            return Claim::Cut("its header is not whole");
+        };
         let tail_is_all = end.length.saturating_sub(start) <= tail.len() as u64;
         match last {
-            Some((_, false)) => Claim::Cut,
-            Some((samples, true)) if samples < info.samples => Claim::Cut,
+            Some((_, false)) => Claim::Cut("its last frame is cut or damaged"),
+            Some((samples, true)) if samples < info.samples => Claim::Cut("its last frames are missing"),
             Some((_, true)) if info.samples > 0 => Claim::Whole,
             None if tail_is_all => Claim::NoAudio,
             Some((_, true)) | None => Claim::Open,

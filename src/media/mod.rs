@@ -56,9 +56,18 @@ pub enum Doubt {
     UnknownContainer,
     /// The container says that it is longer than what came.
     Truncated {
-        /// The least length that its own words, or HTTP's, make it; `None` when they are not about bytes.
-        declared: Option<u64>,
+        /// The least length that its words make it.
+        declared: u64,
         /// The length that came, or that HTTP promises to come.
+        received: u64,
+    },
+    /// The container is not at its end, as what is missing shows.
+    Cut(&'static str),
+    /// Less came than HTTP promised.
+    Short {
+        /// By HTTP.
+        promised: u64,
+        /// That came.
         received: u64,
     },
     /// A container without any audio.
@@ -73,14 +82,18 @@ pub enum Doubt {
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownContainer => "unknown container",
-            Self::Truncated { .. } => "the container says that it is longer than what came",
-            Self::NoAudio => "no audio in it",
-            Self::Text => "text, not a recording",
-            Self::Empty => "nothing in it",
-            Self::Unproven => "cannot be told from a cut file",
-        })
+        match self {
+            Self::UnknownContainer => f.write_str("unknown container"),
+            Self::Truncated { declared, received } => {
+                write!(f, "the container says that it has at least {declared} bytes, and {received} came")
+            }
+            Self::Cut(missing) => f.write_str(missing),
+            Self::Short { promised, received } => write!(f, "HTTP promised {promised} bytes, and {received} came"),
+            Self::NoAudio => f.write_str("no audio in it"),
+            Self::Text => f.write_str("text, not a recording"),
+            Self::Empty => f.write_str("nothing in it"),
+            Self::Unproven => f.write_str("cannot be told from a cut file"),
+        }
     }
 }
 
@@ -233,7 +246,7 @@ impl Inspector {
         }
         let certain = self.stage.doubt().or_else(|| self.truncation(length)).or_else(|| self.broken_promise());
         certain.or(match (claim, ending) {
-            (Claim::Cut, _) => Some(Doubt::Truncated { declared: None, received: length }),
+            (Claim::Cut(missing), _) => Some(Doubt::Cut(missing)),
             (Claim::NoAudio, _) => Some(Doubt::NoAudio),
             (Claim::Open, Ending::Unmarked) => Some(Doubt::Unproven),
             (Claim::Open, Ending::Marked) | (Claim::Whole, _) => None,
@@ -247,12 +260,12 @@ impl Inspector {
             Stage::Sniffing { .. } | Stage::Text(_) | Stage::Unknown => 0,
         };
         let declared = promised_end.max(self.stride.position());
-        (declared > length).then_some(Doubt::Truncated { declared: Some(declared), received: length })
+        (declared > length).then_some(Doubt::Truncated { declared, received: length })
     }
 
     fn broken_promise(&self) -> Option<Doubt> {
         let promised = self.promised.filter(|promised| *promised > self.received)?;
-        Some(Doubt::Truncated { declared: Some(promised), received: self.received })
+        Some(Doubt::Short { promised, received: self.received })
     }
 }
 

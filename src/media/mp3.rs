@@ -161,9 +161,9 @@ impl Mp3 {
     fn claim(&self, end: &End<'_>) -> Claim {
         let counts = self.counts.unwrap_or_default();
         match counts {
-            Counts { bytes: 0, frames } if self.frames < frames => Claim::Cut,
+            Counts { bytes: 0, frames } if self.frames < frames => Claim::Cut("its last frames are missing"),
             // The sync of a frame that is not there.
-            Counts { bytes: 0, .. } if end.rest.first() == Some(&0xFF) => Claim::Cut,
+            Counts { bytes: 0, .. } if end.rest.first() == Some(&0xFF) => Claim::Cut("it ends within a frame"),
             Counts { bytes: 0, frames: 0 } => Claim::Open,
             Counts { .. } => Claim::Whole,
         }

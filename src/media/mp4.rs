@@ -162,14 +162,14 @@ impl Mp4 {
 
     fn claim(&self, end: &End<'_>, audio: Option<Track>) -> Claim {
         if self.moov_end.is_none() {
-            return Claim::Cut;
+            return Claim::Cut("its index (moov) is missing");
         }
         if audio.is_none() {
             return Claim::NoAudio;
         }
         match (self.media, self.fragments) {
             (Media::Absent, _) => Claim::NoAudio,
-            (Media::Sized, Fragments::Open) if !end.rest.is_empty() => Claim::Cut,
+            (Media::Sized, Fragments::Open) if !end.rest.is_empty() => Claim::Cut("it ends within a box"),
             (Media::Open, _) | (Media::Sized, Fragments::Open) => Claim::Open,
             (Media::Sized, Fragments::None | Fragments::Closed) => Claim::Whole,
         }

@@ -16,7 +16,15 @@ fn unmarked(bytes: &[u8]) -> Option<Doubt> {
 }
 
 fn is_cut(bytes: &[u8]) -> bool {
-    matches!(marked(bytes), Some(Doubt::Truncated { .. }))
+    matches!(marked(bytes), Some(Doubt::Truncated { .. } | Doubt::Cut(_)))
+}
+
+/// What a cut file lacks, where that is told in words.
+fn missing(bytes: &[u8]) -> Option<&'static str> {
+    match marked(bytes) {
+        Some(Doubt::Cut(missing)) => Some(missing),
+        _ => None,
+    }
 }
 
 fn patched(bytes: &[u8], at: usize, with: &[u8]) -> Vec<u8> {
@@ -27,7 +35,7 @@ fn patched(bytes: &[u8], at: usize, with: &[u8]) -> Vec<u8> {
 fn wav_a_chunk_header_that_is_cut_behind_the_data_is_seen() {
     let sound = riff(&[format(1, 1, 2), chunk(b"data", &[7; 40]), chunk(b"LIST", b"")]);
     assert_eq!(marked(&sound), None);
-    assert!(is_cut(&sound[..sound.len() - 4]));
+    assert_eq!(missing(&sound[..sound.len() - 4]), Some("it ends within a chunk"));
 }
 
 #[test]
@@ -147,7 +155,8 @@ fn flac_a_header_may_say_things_in_many_ways() {
         [&[0xFF, 0xF9, 0x34, 0x18][..], number.as_bytes()].concat()
     });
     assert_eq!(unmarked(&samples::flac_of(8000, 16, 3 * 1152, &counted)), None, "samples are counted");
-    assert!(is_cut(&samples::flac_of(8000, 16, 3 * 1152, &counted[..2])));
+    let short = samples::flac_of(8000, 16, 3 * 1152, &counted[..2]);
+    assert_eq!(missing(&short), Some("its last frames are missing"));
 }
 
 #[test]
@@ -162,9 +171,11 @@ fn flac_a_cut_in_the_last_frame_is_seen_whatever_that_frame_holds() {
 }
 
 #[test]
-fn flac_a_damaged_last_frame_is_a_cut() {
+fn flac_a_damaged_last_frame_is_a_cut_and_so_is_a_header_alone() {
     let sound = samples::flac(4, false);
-    assert!(is_cut(&patched(&sound, sound.len() - 20, &[0x55, 0x55])));
+    let damaged = patched(&sound, sound.len() - 20, &[0x55, 0x55]);
+    assert_eq!(missing(&damaged), Some("its last frame is cut or damaged"));
+    assert_eq!(missing(&sound[..4 + 4 + 34]), Some("its header is not whole"));
 }
 
 #[test]
@@ -203,7 +214,7 @@ fn mp3_a_tag_may_have_a_footer() {
 fn mp3_counts_of_frames_alone_and_of_vbri_are_believed() {
     let counted = patched(&samples::mp3(10, true), 40, &[0, 0, 0, 1]);
     assert_eq!(unmarked(&counted), None);
-    assert!(is_cut(&counted[..counted.len() - 192]));
+    assert_eq!(missing(&counted[..counted.len() - 192]), Some("its last frames are missing"));
     let header = [&b"VBRI\0\x01\0\0\0\0"[..], &(11_u32 * 192).to_be_bytes(), &10_u32.to_be_bytes()].concat();
     let vbri = patched(&samples::mp3(10, true), 36, &header);
     assert_eq!((unmarked(&vbri), found(&vbri).duration_seconds), (None, Some(0.24)));
@@ -213,7 +224,7 @@ fn mp3_counts_of_frames_alone_and_of_vbri_are_believed() {
 #[test]
 fn mp3_the_start_of_a_frame_that_is_not_there_is_a_cut_and_junk_hides_the_duration() {
     let bare = samples::mp3(10, false);
-    assert!(is_cut(&bare[..192 * 5 + 2]));
+    assert_eq!(missing(&bare[..192 * 5 + 2]), Some("it ends within a frame"));
     let holed = patched(&bare, 192 * 5, b"junk");
     assert_eq!((marked(&holed), found(&holed).duration_seconds), (None, None));
 }
@@ -223,7 +234,7 @@ fn mp4_media_of_no_size_runs_to_the_end() {
     let sound = mp4(&[moov(false), [&[0; 4][..], b"mdat", &[1; 50]].concat()]);
     assert_eq!((marked(&sound), unmarked(&sound)), (None, Some(Doubt::Unproven)));
     let no_moov = mp4(&[[&[0; 4][..], b"mdat", &[1; 50]].concat(), moov(false)]);
-    assert!(is_cut(&no_moov));
+    assert_eq!(missing(&no_moov), Some("its index (moov) is missing"));
 }
 
 #[test]
@@ -238,7 +249,7 @@ fn mp4_sizes_of_64_bits_are_read() {
 fn mp4_fragments_end_with_their_index_and_not_within_a_header() {
     let fragments = mp4(&[moov(true), boxed(b"moof", &[0; 9]), mdat(99)]);
     assert_eq!(unmarked(&[&fragments[..], &boxed(b"mfra", &[0; 9])].concat()), None);
-    assert!(is_cut(&[&fragments[..], &[0, 0, 0]].concat()));
+    assert_eq!(missing(&[&fragments[..], &[0, 0, 0]].concat()), Some("it ends within a box"));
 }
 
 #[test]
@@ -269,8 +280,9 @@ fn webm_what_follows_the_segment_is_harmless_and_what_leaves_its_parent_ends_wit
 #[test]
 fn webm_a_live_recording_cut_within_a_header_is_seen() {
     let live = samples::webm(false);
-    assert!(is_cut(&[&live[..], &[0xA3]].concat()));
-    assert!(is_cut(&[&live[..], &[0x1F, 0x43]].concat()));
+    assert_eq!(missing(&[&live[..], &[0xA3]].concat()), Some("it ends within an element"));
+    assert_eq!(missing(&[&live[..], &[0x1F, 0x43]].concat()), Some("it ends within an element"));
+    assert_eq!(missing(&samples::webm_header()), Some("its segment is missing"));
 }
 
 #[test]

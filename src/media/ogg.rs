@@ -136,7 +136,7 @@ impl Walk for Ogg {
             sample_rate: codec.and_then(|codec| nonzero(codec.sample_rate)),
             claim: match &self.stream {
                 None => Claim::NoAudio,
-                Some(stream) if !stream.ended => Claim::Cut,
+                Some(stream) if !stream.ended => Claim::Cut("its last page is missing: the stream has no end"),
                 Some(stream) if stream.samples() == 0 && self.seconds_before <= 0.0 => Claim::NoAudio,
                 Some(_) => Claim::Whole,
             },

@@ -49,8 +49,8 @@ pub(super) enum Claim {
     Whole,
     /// It does not say, and nothing speaks against it.
     Open,
-    /// It says that there is more, though not how many bytes.
-    Cut,
+    /// There is more to it, though nothing tells how many bytes; what is missing.
+    Cut(&'static str),
     /// There is no audio in it.
     NoAudio,
 }

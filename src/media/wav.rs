@@ -178,7 +178,7 @@ impl Wav {
     fn claim(&self, end: &End<'_>, audio: u64) -> Claim {
         let header_cut = !end.rest.is_empty() && self.riff_end > Some(end.length);
         match &self.data {
-            _ if header_cut => Claim::Cut,
+            _ if header_cut => Claim::Cut("it ends within a chunk"),
             _ if audio == 0 || self.format.is_none() => Claim::NoAudio,
             Some(Data { size: None, .. }) => Claim::Open,
             Some(_) | None => Claim::Whole,

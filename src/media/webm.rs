@@ -178,7 +178,8 @@ impl WebM {
 
     fn claim(&self, end: &End<'_>, has_audio: bool) -> Claim {
         match self.segment_end {
-            None if !self.has_segment || !end.rest.is_empty() => Claim::Cut,
+            None if !self.has_segment => Claim::Cut("its segment is missing"),
+            None if !end.rest.is_empty() => Claim::Cut("it ends within an element"),
             _ if !has_audio || !self.has_media => Claim::NoAudio,
             None => Claim::Open,
             Some(_) => Claim::Whole,
