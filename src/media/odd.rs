@@ -1,19 +1,7 @@
 //! Odd files, container by container: what writers really do, and what only an attacker or a broken disk would.
 
-use super::samples::{self, boxed, chunk, element, format, mdat, moov, mp4, page, riff};
-use super::{Doubt, Ending, Inspection, inspect};
-
-fn found(bytes: &[u8]) -> Inspection {
-    inspect(bytes, None, Ending::Marked)
-}
-
-fn marked(bytes: &[u8]) -> Option<Doubt> {
-    found(bytes).doubt
-}
-
-fn unmarked(bytes: &[u8]) -> Option<Doubt> {
-    inspect(bytes, None, Ending::Unmarked).doubt
-}
+use super::Doubt;
+use super::samples::{self, boxed, chunk, element, format, found, marked, mdat, moov, mp4, page, riff, unmarked};
 
 fn is_cut(bytes: &[u8]) -> bool {
     matches!(marked(bytes), Some(Doubt::Truncated { .. } | Doubt::Cut(_)))

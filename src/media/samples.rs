@@ -1,7 +1,7 @@
 //! Small files of every container, built by their specifications, for the tests.
 
 use super::flac::{crc8, crc16};
-use super::{Doubt, Ending, inspect};
+use super::{Doubt, Ending, Inspection, inspect};
 
 /// A sound file, and what is to be found in it.
 #[derive(Clone, Debug)]
@@ -15,10 +15,16 @@ pub(super) struct Sample {
     pub(super) ends: bool,
 }
 
-impl Sample {
-    pub(super) fn doubt(bytes: &[u8], ending: Ending) -> Option<Doubt> {
-        inspect(bytes, None, ending).doubt
-    }
+pub(super) fn found(bytes: &[u8]) -> Inspection {
+    inspect(bytes, None, Ending::Marked)
+}
+
+pub(super) fn marked(bytes: &[u8]) -> Option<Doubt> {
+    found(bytes).doubt
+}
+
+pub(super) fn unmarked(bytes: &[u8]) -> Option<Doubt> {
+    inspect(bytes, None, Ending::Unmarked).doubt
 }
 
 /// All of them.

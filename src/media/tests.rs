@@ -1,15 +1,13 @@
 //! What holds for every container: what valid files show, that no cut passes, and that nothing hostile does harm.
 
-use super::samples::{self, Sample, chunk, element, format, live_wav, mdat, moov, mp4, page, riff, track};
+use super::samples::{
+    self, chunk, element, format, found, live_wav, marked, mdat, moov, mp4, page, riff, track, unmarked,
+};
 use super::stride::LARGEST_WINDOW;
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-
-fn marked(bytes: &[u8]) -> Option<Doubt> {
-    Sample::doubt(bytes, Ending::Marked)
-}
 
 fn is_truncated(doubt: Option<&Doubt>) -> bool {
     matches!(doubt, Some(Doubt::Truncated { .. }))
@@ -32,7 +30,7 @@ fn a_sound_file_is_known_by_its_bytes_and_not_suspect() {
 fn an_unmarked_end_is_accepted_only_where_the_container_proves_its_own() {
     for sample in samples::all() {
         let expected = if sample.ends { None } else { Some(Doubt::Unproven) };
-        assert_eq!(Sample::doubt(&sample.bytes, Ending::Unmarked), expected, "{}", sample.name);
+        assert_eq!(unmarked(&sample.bytes), expected, "{}", sample.name);
     }
 }
 
@@ -41,7 +39,7 @@ fn no_cut_passes_of_a_file_that_says_where_it_ends() {
     for sample in samples::all() {
         for length in 0..sample.bytes.len() {
             let cut = &sample.bytes[..length];
-            assert_ne!(Sample::doubt(cut, Ending::Unmarked), None, "{} cut to {length}", sample.name);
+            assert_ne!(unmarked(cut), None, "{} cut to {length}", sample.name);
             if sample.ends {
                 assert_ne!(marked(cut), None, "{} cut to {length}", sample.name);
             }
@@ -100,7 +98,7 @@ fn nothing_and_a_bare_header_hold_no_audio() {
 #[test]
 fn a_picture_makes_it_a_video() {
     let movie = samples::boxed(b"moov", &[track(b"vide"), track(b"soun")].concat());
-    let found = inspect(&mp4(&[movie, mdat(9)]), None, Ending::Marked);
+    let found = found(&mp4(&[movie, mdat(9)]));
     assert_eq!((found.content_type, found.doubt), ("video/mp4", None));
 }
 

@@ -6,7 +6,8 @@
 //!   that could not seek back; the audio then runs to the end of the file, whose length only HTTP knows.
 //! - A pad byte that is missing at the end is no cut; one that is missing in the middle is not looked for.
 //! - The RIFF size is off by 8 or by the pad byte in many files, so only more than that is a cut.
-//! - Chunks may follow the data (`LIST`, `id3 `); what has no chunk's id there is audio that the size left out. What follows the RIFF's own end is junk, and harmless.
+//! - Chunks may follow the data (`LIST`, `id3 `); what has no chunk's id there is audio that the size left out. What
+//!   follows the RIFF's own end is junk, and harmless.
 
 use super::stride::Next;
 use super::walk::{Account, Claim, End, Walk, big, little, nonzero, seconds};
