@@ -27,6 +27,7 @@ mod logs;
 mod media_samples;
 mod memory;
 mod page;
+mod panics;
 mod places;
 mod queue_faults;
 mod reconcile;
