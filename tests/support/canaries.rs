@@ -2,6 +2,7 @@
 //!
 //! Every world looks by itself, whatever its test is about: commands' output when they end, the pages before a daemon is
 //! stopped, and all that is left when the world goes. [`World::assert_no_leaks`] looks at all of it in between.
+//! When it goes, its bucket and its vendor tell as well what must never have happened: [`World::assert_nothing_done_amiss`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -69,6 +70,7 @@ impl Drop for World {
         // A test that fails already says enough.
         if !std::thread::panicking() {
             assert_without(&self.leavings(), &self.canaries());
+            self.assert_nothing_done_amiss();
         }
     }
 }

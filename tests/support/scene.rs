@@ -48,12 +48,17 @@ impl World {
         assert_eq!((object.bytes, &object.sha256), (file.body().len(), &file.body().sha256()), "{key}");
     }
 
-    /// What holds at the end of every scenario: nothing was overwritten or deleted, no upload is open, and the host of
-    /// the files saw nothing that it must not see.
+    /// What holds at the end of a scenario that was played out: no upload is open, and nothing was done amiss.
     pub fn assert_clean(&self) {
-        assert_eq!((self.s3.overwrites(), self.s3.deletes()), (0, 0));
         assert_eq!(self.s3.open_uploads(), []);
-        assert_eq!(self.kore.violations(), [] as [&str; 0]);
+        self.assert_nothing_done_amiss();
+    }
+
+    /// What holds at every moment of every scenario: nothing in the bucket was overwritten or deleted, and the host of
+    /// the files saw nothing that it must not see. Every world asks that when it goes.
+    pub fn assert_nothing_done_amiss(&self) {
+        assert_eq!((self.s3.overwrites(), self.s3.deletes()), (0, 0), "overwritten and deleted");
+        assert_eq!(self.kore.violations(), [] as [&str; 0], "what the host of the files saw");
     }
 
     /// Waits until there was so much of a call, and says how much.
