@@ -148,6 +148,38 @@ async fn no_label_of_a_metric_is_a_strangers_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn proxies_and_endpoints_that_the_environment_names_are_asked_nothing_l2() {
+    let (tls, known) = World::over_tls().await;
+    for (mut world, authority) in [(World::new().await, None), (tls, Some(known))] {
+        world.set("transfer.part_size", "\"5MiB\"");
+        let [small, large] = [("small.wav", 1000), ("large.wav", PART + 1)]
+            .map(|(name, bytes)| SourceFile::new(name, recording(bytes, bytes)));
+        world.ready(&id(1), [small.clone(), large.clone()]).await;
+        let mut command = world.command(&["run"]);
+        command.envs(authority.map(|known| ("SSL_CERT_FILE", known)));
+        for protocol in ["HTTP", "HTTPS", "ALL", "NO"] {
+            let name = format!("{protocol}_PROXY");
+            command.env_remove(&name).env_remove(name.to_lowercase());
+        }
+        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"]
+        {
+            command.env(name, "http://127.0.0.1:1");
+        }
+        command.stderr(std::fs::File::create(world.path("log")).unwrap());
+        let daemon = world.daemon_of(command).await;
+        assert_eq!(world.end_of(&id(1)).await, "done/archived");
+        for file in [&small, &large] {
+            world.assert_holds(&key(&id(1), file.name()), file);
+        }
+        let mut warnings = world.log_lines("\"warn\"");
+        warnings
+            .retain(|line| !["unencrypted", "client_secret_file"].iter().any(|of_settings| line.contains(of_settings)));
+        assert_eq!(warnings, [] as [&str; 0]);
+        assert_eq!(daemon.stop().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_queue_and_its_lock_are_closed_to_others() {
     let mut world = World::new().await;
     let path = world.path("state/queue.db");
