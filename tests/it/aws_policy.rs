@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::kore::SourceFile;
-use crate::support::s3::{Fault, Op, Times};
+use crate::support::s3::{Call, Fault, Op, Options, Times};
 use crate::support::scene::{PART, recording};
 use crate::support::world::{World, id, until};
 
@@ -57,6 +57,11 @@ fn needed(op: Op) -> &'static [&'static str] {
     }
 }
 
+/// The calls that named no owner, or had no permission.
+fn refused(world: &World) -> Vec<Call> {
+    world.s3.calls().into_iter().filter(|call| call.status == Some(403)).collect()
+}
+
 fn needed_so_far(world: &World) -> BTreeSet<String> {
     world.s3.calls().iter().flat_map(|call| needed(call.op)).map(|&permission| permission.to_owned()).collect()
 }
@@ -66,11 +71,20 @@ async fn wait(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
+/// A bucket that takes nothing from whoever does not name its owner, and settings that do.
+async fn owned() -> World {
+    let mut world = World::with(Options { demands_owner: true, ..Options::default() }).await;
+    let owner = format!("\"{}\"", world.s3.owner());
+    world.set("bucket.expected_owner", &owner);
+    world
+}
+
 /// Everything that a daemon does: small and large files, a crash around the creation of an upload, reading back,
 /// `reconcile`. Returns the world with its calls.
 async fn a_life() -> World {
-    let mut world = World::in_parts().await;
+    let mut world = owned().await;
     world
+        .set("transfer.part_size", "\"5MiB\"")
         .set("bucket.tags", "{ kept = \"7y\" }")
         .set("bucket.sse", "\"aws:kms\"")
         .set("bucket.kms_key_id", "\"a-key\"");
@@ -89,7 +103,7 @@ async fn a_life() -> World {
     world.set("bucket.checksum", "\"read_back\"");
     world.ready(&id(2), [SourceFile::new("small.wav", recording(2, 2000))]).await;
     assert!(world.run_until_empty().await.success(), "{}", world.log());
-    assert!(world.run(&["reconcile"]).status.success());
+    assert!(world.run(&["reconcile", "--read-back"]).status.success());
     world
 }
 
@@ -99,6 +113,7 @@ async fn the_daemons_policies_allow_what_it_does_and_nothing_else() {
     let mut asked = needed_so_far(&world);
     let mut granted = allowed("iam-policy.json");
     assert_eq!(asked, granted);
+    assert_eq!(refused(&world), []);
     let objects = world.s3.objects();
     if objects.values().any(|object| object.tags.is_some()) {
         asked.insert("s3:PutObjectTagging on objects".into());
@@ -114,9 +129,10 @@ async fn the_daemons_policies_allow_what_it_does_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_asks_for_no_more_than_its_policy_adds() {
-    let world = World::new().await;
+    let world = owned().await;
     world.create_queue();
     world.run(&["check", "--write"]);
+    assert_eq!(refused(&world), []);
     let asked = needed_so_far(&world);
     let (daemon, check) = (allowed("iam-policy.json"), allowed("iam-policy-check.json"));
     assert_eq!(asked.difference(&daemon).cloned().collect::<BTreeSet<_>>(), check);

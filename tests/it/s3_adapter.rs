@@ -49,8 +49,9 @@ async fn connected(s3: &FakeS3, settings: &BucketSettings) -> S3Store {
     S3Store::connect_as(settings, &access_key, &secret_key).await
 }
 
+/// A server that takes nothing without the owner, whom the settings name.
 async fn fixture() -> (FakeS3, S3Store) {
-    let s3 = FakeS3::start(Options::default()).await;
+    let s3 = FakeS3::start(Options { demands_owner: true, ..Options::default() }).await;
     let store = connected(&s3, &settings(&s3)).await;
     (s3, store)
 }

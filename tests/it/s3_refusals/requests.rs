@@ -57,6 +57,15 @@ async fn another_region_is_refused_and_the_right_one_named() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_demands_its_owners_name_refuses_whoever_does_not_say_it() {
+    let s3 = FakeS3::start(Options { demands_owner: true, ..Options::default() }).await;
+    let client = client(&s3);
+    assert_eq!(put_as(&client, s3.bucket()).await, refusal(403, "AccessDenied"));
+    let put = client.put_object().bucket(s3.bucket()).key("k").expected_bucket_owner(s3.owner());
+    assert_eq!(answer(put.send().await), (200, String::new()));
+}
+
+#[tokio::test]
 async fn another_bucket_and_another_owner_are_refused() {
     let (s3, client) = fixture().await;
     assert_eq!(put_as(&client, "another-bucket").await, refusal(404, "NoSuchBucket"));

@@ -15,6 +15,7 @@ pub struct Gate {
     pub bucket: String,
     pub region: String,
     pub owner: String,
+    pub demands_owner: bool,
     pub keys: Mutex<(String, String)>,
     pub denied: Mutex<BTreeSet<String>>,
 }
@@ -45,6 +46,7 @@ impl Gate {
     fn check_owner(&self, headers: &HeaderMap) -> S3Result<()> {
         match headers.get("x-amz-expected-bucket-owner") {
             Some(owner) if owner != self.owner.as_str() => Err(s3_error!(AccessDenied, "Access Denied")),
+            None if self.demands_owner => Err(s3_error!(AccessDenied, "Access Denied: whose bucket is it?")),
             _ => Ok(()),
         }
     }

@@ -51,6 +51,8 @@ pub struct Options {
     pub region: String,
     /// The account that owns the bucket.
     pub owner: String,
+    /// Whether every request must name it.
+    pub demands_owner: bool,
     pub access_key: String,
     pub secret_key: String,
     /// Whether objects have version ids.
@@ -68,6 +70,7 @@ impl Default for Options {
             bucket: "recordings".to_owned(),
             region: "eu-central-1".to_owned(),
             owner: "111122223333".to_owned(),
+            demands_owner: false,
             access_key: "AKIDEXAMPLE".to_owned(),
             secret_key: "a secret key that nobody may print".to_owned(),
             versioned: false,
@@ -125,6 +128,7 @@ impl FakeS3 {
             bucket: options.bucket,
             region: options.region,
             owner: options.owner,
+            demands_owner: options.demands_owner,
             keys: Mutex::new((options.access_key, options.secret_key)),
             denied: Mutex::default(),
         });
