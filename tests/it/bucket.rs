@@ -34,8 +34,8 @@ async fn a_small_file_is_one_put_with_its_label_and_a_checksum_that_the_store_ve
         );
         let object = world.s3.objects().remove(&key(&id(number), sample.file_name)).unwrap();
         let row = world.recorded(&id(number), sample.file_name).await;
-        assert_eq!(object.metadata["session-id"], id(number));
-        assert_eq!((object.metadata["bot"].as_str(), &object.metadata["sha256"]), ("default", &object.sha256));
+        world.assert_labelled(&key(&id(number), sample.file_name), &id(number));
+        assert_eq!(object.metadata["sha256"], object.sha256);
         assert_eq!(row["sha256"], Some(object.sha256));
         assert_eq!(row["crc64nvme"].as_ref(), object.checksums.get(&Algorithm::Crc64Nvme));
         assert_eq!((row["etag"].clone(), row["content_type"].clone()), (Some(object.etag), object.content_type));
@@ -68,6 +68,7 @@ async fn every_size_around_the_parts_is_archived_whole_with_and_without_a_known_
         let object = &objects[&key];
         let in_one_piece = file.body().len() <= PART;
         assert_eq!(object.metadata.contains_key("sha256"), in_one_piece, "{}", file.name());
+        world.assert_labelled(&key, &id(1));
         assert_eq!(object.content_type.as_deref(), Some("audio/wav"), "{}", file.name());
         let row = world.recorded(&id(1), file.name()).await;
         assert_eq!(row["crc64nvme"].as_ref(), object.checksums.get(&Algorithm::Crc64Nvme), "{}", file.name());
@@ -107,6 +108,7 @@ async fn other_bytes_under_a_key_stay_and_the_recording_goes_beside_them_with_a_
     for file in [&small, &large] {
         let beside = format!("{}.conflict-{}", key(&id(1), file.name()), &file.body().sha256()[..8]);
         world.assert_holds(&beside, file);
+        world.assert_labelled(&beside, &id(1));
         assert_eq!(world.recorded(&id(1), file.name()).await["key"].as_ref(), Some(&beside));
         world.until_logged(&beside).await;
     }

@@ -35,6 +35,7 @@ async fn what_cannot_be_a_whole_recording_goes_apart_and_its_siblings_where_they
     assert_eq!(world.end_of(&id(1)).await, "suspect/suspect_content");
     for ((name, _, why), file) in odd.iter().zip(&files) {
         world.assert_holds(&suspect(&id(1), name), file);
+        world.assert_labelled(&suspect(&id(1), name), &id(1));
         let row = world.recorded(&id(1), name).await;
         assert_eq!((row["suspect"].as_deref(), row["key"].as_ref()), (Some(*why), Some(&suspect(&id(1), name))));
         assert_eq!(file.requests(), 1);
@@ -154,6 +155,7 @@ async fn a_large_file_whose_truncation_shows_only_at_its_end_leaves_nothing_unde
     assert_eq!(world.end_of(&id(1)).await, "suspect/suspect_content");
     for (file, requests) in [(&file, 2), (&said, 2), (&early, 1)] {
         world.assert_holds(&suspect(&id(1), file.name()), file);
+        world.assert_labelled(&suspect(&id(1), file.name()), &id(1));
         assert_eq!((world.s3.body(&key(&id(1), file.name())), file.requests()), (None, requests), "{}", file.name());
     }
     assert_eq!(world.s3.count(Op::CompleteUpload), 3);

@@ -48,6 +48,13 @@ impl World {
         assert_eq!((object.bytes, &object.sha256), (file.body().len(), &file.body().sha256()), "{key}");
     }
 
+    /// The object under this key says whose it is: in one piece or in parts, suspect or not, in its place or beside it.
+    pub fn assert_labelled(&self, key: &str, id: &str) {
+        let objects = self.s3.objects();
+        let label = |name: &str| objects[key].metadata.get(name).map(String::as_str);
+        assert_eq!([label("session-id"), label("bot")], [Some(id), Some("default")], "{key}");
+    }
+
     /// What holds at the end of a scenario that was played out: no upload is open, and nothing was done amiss.
     pub fn assert_clean(&self) {
         assert_eq!(self.s3.open_uploads(), []);
