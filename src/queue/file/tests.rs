@@ -19,7 +19,10 @@ async fn the_linked_sqlite_is_recent_and_the_durable_settings_hold_q12() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     create_if_missing(&path).await.unwrap();
-    let _open = connect(&path).await.unwrap();
+    let mut open = connect(&path).await.unwrap();
+    let synchronous: i32 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut open).await.unwrap();
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut open).await.unwrap();
+    assert_eq!((synchronous, journal.as_str()), (2, "wal"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "the queue, its -wal and its -shm");
 }
