@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kore_archiver::clock::{Clock, SystemClock};
+use kore_archiver::clock::{Clock, SystemClock, Timestamp};
 use kore_archiver::queue::write::{Note, Outcome};
 use kore_archiver::queue::writer::Health;
 use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Row, Turn, Write};
@@ -111,6 +111,35 @@ async fn a_session_in_hand_is_not_claimed_again_under_another_row() {
     assert_eq!(claim(&mut queue, &hands).await.len(), 0);
     hands.forgive(Duration::from_secs(9));
     assert_eq!(claim(&mut queue, &hands).await.len(), 1);
+}
+
+/// Three years ahead for a while: waits of before keep what was left of them, and nobody waits for years.
+#[tokio::test]
+async fn a_clock_that_was_set_back_takes_what_waits_back_with_it_p3() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let queue = open(&path).await;
+    let three_years = Duration::from_hours(24 * (365 + 365 + 366));
+    let now = Timestamp::parse("2026-11-23T08:15:00.000Z").unwrap();
+    for (id, due, is_left_to) in [
+        ("waits-by-the-wrong-clock", "2029-11-23T08:20:00.250Z", "2026-11-23T08:20:00.250Z"),
+        ("waits-by-the-right-one", "2026-11-23T08:15:10.000Z", "2026-11-23T08:15:00.000Z"),
+        ("is-due", "2026-11-23T08:15:00.000Z", "2026-11-23T08:15:00.000Z"),
+        ("was-due", "2026-11-22T00:00:00.000Z", "2026-11-22T00:00:00.000Z"),
+        ("no-calendar-has-it", "2029-19-39T29:59:69.999Z", "2026-11-23T08:15:00.000Z"),
+    ] {
+        let row = format!("INSERT INTO sessions (session_id, next_poll_at) VALUES ('{id}', '{due}')");
+        execute(&path, &row).await;
+        let set_back = Write::ClockSetBack { by: three_years, now };
+        assert_eq!(queue.writer.submit(set_back).await, Ok(Applied::Yes));
+        assert_eq!(text(&path, "SELECT next_poll_at FROM sessions").await, is_left_to, "{id}");
+        execute(&path, "DELETE FROM sessions").await;
+    }
+    let over = "INSERT INTO sessions (session_id, state, reason, next_poll_at) \
+                VALUES ('over', 'done', 'archived', '2029-11-23T08:15:00.000Z')";
+    execute(&path, over).await;
+    assert_eq!(queue.writer.submit(Write::ClockSetBack { by: three_years, now }).await, Ok(Applied::Yes));
+    assert_eq!(text(&path, "SELECT next_poll_at FROM sessions").await, "2029-11-23T08:15:00.000Z");
 }
 
 #[tokio::test]
