@@ -1,4 +1,4 @@
-//! The page at `/`, as a browser gets it from a daemon that has things to tell.
+//! The page at `/`, as a browser gets it from a daemon that has things to tell; and an address that is somebody else's.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use tokio::net::TcpStream;
 
 use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
 use crate::support::media;
-use crate::support::world::{Daemon, World, id};
+use crate::support::rows::ready;
+use crate::support::world::{Daemon, World, free_port, id, until};
 
 /// Looks until the page says all of this.
 async fn page_with(daemon: &Daemon, parts: &[&str]) -> String {
@@ -84,4 +85,28 @@ async fn clients_that_say_nothing_keep_nobody_out() {
     for place in [0, 180] {
         assert!(end(&mut clients[place], 30_000).await.is_ok(), "it is still connected");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_somebody_else_has_ends_it_with_its_name_and_costs_no_row_anything_p6() {
+    let mut world = World::new().await;
+    world.kore.session(&id(1), ready(1));
+    world.insert(&[&id(1)]).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    world.set("http.listen", &format!("\"{address}\""));
+    let log = std::fs::File::create(world.path("log")).unwrap();
+    let mut child = world.command(&["run"]).stderr(log).spawn().unwrap();
+    let ended = until(|| child.try_wait().unwrap()).await;
+    let _ = child.kill();
+    assert_eq!(ended.and_then(|ended| ended.code()), Some(1), "{}", world.log());
+    let said = world.log();
+    assert!(said.contains("http.listen") && said.contains(&address), "{said}");
+    assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("pending"));
+    assert_eq!((world.number(&id(1), "polls").await, world.kore.polls().len()), (0, 0));
+
+    world.set("http.listen", &format!("\"127.0.0.1:{}\"", free_port()));
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(daemon.stop().await, 0);
 }

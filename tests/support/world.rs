@@ -382,7 +382,7 @@ async fn nap() {
 }
 
 /// Below those that the kernel hands out by itself: one of those could be somebody's before the daemon has it.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
         let next = std::process::id().wrapping_mul(61).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
