@@ -14,6 +14,7 @@ mod commands;
 mod docs;
 mod downloads;
 mod errors;
+mod figures;
 mod frugality;
 mod journeys;
 mod keys;
