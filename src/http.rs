@@ -161,16 +161,37 @@ async fn metrics(Shared(site): Shared<Arc<Site>>) -> Response {
 }
 
 async fn healthz(Shared(site): Shared<Arc<Site>>) -> Response {
-    let age = site.vitals.age();
+    health(site.vitals.age()).into_response()
+}
+
+/// What is said of a loop that came round so long ago.
+fn health(age: Duration) -> (StatusCode, String) {
     if age < STUCK {
-        (StatusCode::OK, "ok\n").into_response()
+        (StatusCode::OK, "ok\n".to_owned())
     } else {
-        let text = format!("the loop has not come round for {} s\n", age.as_secs());
-        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, format!("the loop has not come round for {} s\n", age.as_secs()))
     }
 }
 
 /// It is served only once the queue is open and the settings hold.
 async fn readyz() -> &'static str {
     "ready\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_has_not_come_round_for_a_minute_is_unwell_p7() {
+        for (age, code, text) in [
+            (Duration::ZERO, 200, "ok\n"),
+            (Duration::from_millis(59_999), 200, "ok\n"),
+            (Duration::from_mins(1), 503, "the loop has not come round for 60 s\n"),
+            (Duration::from_hours(1), 503, "the loop has not come round for 3600 s\n"),
+        ] {
+            let (status, said) = health(age);
+            assert_eq!((status.as_u16(), said.as_str()), (code, text));
+        }
+    }
 }

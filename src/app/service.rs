@@ -62,11 +62,16 @@ pub(super) async fn tell(journeys: Journeys, vitals: Vitals) {
 pub(super) async fn feed_watchdog(journeys: Journeys, vitals: Vitals) {
     let Some(patience) = sd_notify::watchdog_enabled() else { return };
     loop {
-        if vitals.age() < patience / 2 {
+        if vouches(vitals.age(), patience) {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
         journeys.clock.sleep(patience / 4).await;
     }
+}
+
+/// Whether a loop that came round so long ago still counts as turning for a manager of this patience.
+fn vouches(age: Duration, patience: Duration) -> bool {
+    age < patience / 2
 }
 
 #[derive(Debug)]
@@ -101,6 +106,14 @@ fn line(facts: &Facts<'_>) -> String {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+
+    #[test]
+    fn nobody_vouches_for_a_loop_that_stood_still_for_half_of_the_managers_patience_p7() {
+        let patience = Duration::from_mins(2);
+        for (age, is_fed) in [(0, true), (59_999, true), (60_000, false), (120_000, false)] {
+            assert_eq!(vouches(Duration::from_millis(age), patience), is_fed, "{age} ms");
+        }
+    }
 
     #[test]
     fn one_line_says_how_many_wait_what_moves_and_what_is_paused_why() {
