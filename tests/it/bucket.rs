@@ -49,6 +49,20 @@ async fn a_small_file_is_one_put_with_its_label_and_a_checksum_that_the_store_ve
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_is_to_encrypt_with_its_own_key_says_so_in_one_piece_and_in_parts() {
+    let mut world = World::in_parts().await;
+    world.set("bucket.sse", "\"AES256\"");
+    let files = [("small.wav", 1000), ("large.wav", PART + 1)];
+    world.ready(&id(1), files.map(|(name, bytes)| SourceFile::new(name, recording(bytes, bytes)))).await;
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    let objects = world.s3.objects();
+    assert_eq!(objects.len(), 3);
+    for (key, object) in objects {
+        assert_eq!((object.encryption.as_deref(), object.kms_key), (Some("AES256"), None), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_size_around_the_parts_is_archived_whole_with_and_without_a_known_length() {
     let world = World::in_parts().await;
     let sizes = [45, 1000, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 7, 3 * PART];

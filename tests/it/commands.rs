@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::support::kore::{Answer, Timeline};
+use crate::support::kore::{Answer, FakeKore, Options, Timeline};
 use crate::support::rows::{eventually, ready};
 use crate::support::world::{World, id};
 
@@ -232,6 +232,22 @@ async fn people_see_a_row_its_files_its_history_and_no_control_characters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_enqueued_for_a_second_bot_is_archived_by_that_one() {
+    let mut world = World::new().await;
+    let elsewhere = FakeKore::start(Options { bot_id: "st-of-sales".to_owned(), ..Options::default() }).await;
+    elsewhere.session(&id(1), ready(1));
+    world.add_bot("sales", "another", &elsewhere);
+    let made = world.run(&["enqueue", &id(1), "--bot", "sales"]);
+    assert_eq!(out(&made), "1 new, 0 already known\n", "{}", err(&made));
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    assert_eq!((world.kore.polls().len(), elsewhere.polls().len()), (0, 1));
+    let folder = format!("sales/year=2024/month=03/day=05/{}", id(1));
+    assert_eq!(world.s3.keys(), [format!("{folder}/call-merged.wav"), format!("{folder}/session.json")]);
+    let sidecar = world.sidecar(&format!("{folder}/session.json"));
+    assert_eq!((sidecar["bot"].as_str(), sidecar["bot_id"].as_str()), (Some("sales"), Some("st-of-sales")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_are_sent_back_by_id_by_state_and_by_reason() {
     let mut world = World::new().await;
     world.set("poll.max_failures", "1").set("poll.fail_after", "\"0s\"").set("poll.give_up_after", "\"1ms\"");
@@ -271,7 +287,7 @@ async fn rows_are_sent_back_by_id_by_state_and_by_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_run_and_enqueue_create_a_queue_and_wrong_settings_are_78() {
     let world = World::new().await;
-    for command in [&["status"][..], &["show", "a"], &["retry", "a"]] {
+    for command in [&["status"][..], &["show", "a"], &["retry", "a"], &["reconcile"]] {
         let refused = world.run(command);
         assert_eq!((refused.status.code(), out(&refused).as_str()), (Some(74), ""), "{command:?}");
         assert!(err(&refused).contains("queue.db") && err(&refused).contains("no such file"), "{}", err(&refused));

@@ -53,6 +53,18 @@ async fn what_cannot_be_a_whole_recording_goes_apart_and_its_siblings_where_they
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn they_go_where_the_settings_say() {
+    let mut world = World::new().await;
+    world.set("bucket.suspect_prefix", "\"to-be-heard/\"");
+    world.ready(&id(1), [SourceFile::new("unknown.bin", Body::noise(1, 1000))]).await;
+    assert_eq!(world.run_until_empty().await.code(), Some(3), "{}", world.log());
+    let apart = format!("to-be-heard/{}", key(&id(1), "unknown.bin"));
+    assert_eq!(world.s3.keys(), [key(&id(1), "session.json"), apart.clone()]);
+    assert_eq!(world.recorded(&id(1), "unknown.bin").await["key"].as_ref(), Some(&apart));
+    assert_eq!(world.sidecar(&key(&id(1), "session.json"))["recordings"][0]["key"], *apart);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn text_or_nothing_is_believed_after_three_tries_and_not_before() {
     let world = World::new().await;
     for (number, quirk) in [(1, PAGE), (2, JSON), (3, Quirk::Empty)] {
