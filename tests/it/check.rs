@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::support::kore::Answer;
+use crate::support::rows::eventually;
 use crate::support::s3::{self, Fault, Lie, Op, Times};
 use crate::support::world::World;
 
@@ -379,9 +380,7 @@ async fn beside_a_daemon_kore_is_not_asked_and_its_pauses_are_told() {
 
     world.kore.publish_scope(false);
     world.insert(&[&crate::support::world::id(1)]).await;
-    while world.row("SELECT * FROM pauses").await.is_none() {
-        assert!(daemon.id() > 0);
-    }
+    eventually("the bot is paused", async || world.row("SELECT * FROM pauses").await.is_some()).await;
     one_fault(&world, &[], &["the daemon has paused this bot", "Published"]);
 
     world.kore.publish_scope(true);

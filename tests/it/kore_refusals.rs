@@ -11,6 +11,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 use crate::support::kore::{Answer, Body, FakeKore, Options, Outage, RateLimit, SourceFile, Timeline};
+use crate::support::rows::eventually;
 
 pub(crate) const SESSION: &str = "65e7133a3242653c58d70001";
 
@@ -193,11 +194,11 @@ async fn a_storm_of_429_is_recorded_and_passes() {
 async fn connections_are_refused_during_an_outage_and_taken_after_it() {
     let kore = kore().await;
     kore.api_outage(Outage::Refused);
-    // The listener closes a moment after the call.
-    while good(&kore).timeout(Duration::from_secs(1)).send().await.is_ok() {}
-    assert!(good(&kore).send().await.unwrap_err().is_connect());
+    // The listener closes, and opens, a moment after the call.
+    let ask = || good(&kore).timeout(Duration::from_secs(1)).send();
+    eventually("nobody listens", async || ask().await.is_err_and(|error| error.is_connect())).await;
     kore.api_outage(None);
-    while good(&kore).send().await.is_err() {}
+    eventually("somebody does again", async || ask().await.is_ok()).await;
 }
 
 #[tokio::test]

@@ -7,19 +7,20 @@ use tokio::net::TcpStream;
 
 use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
 use crate::support::media;
-use crate::support::rows::ready;
+use crate::support::rows::{eventually, ready};
 use crate::support::world::{Daemon, World, free_port, id, until};
 
 /// Looks until the page says all of this.
 async fn page_with(daemon: &Daemon, parts: &[&str]) -> String {
-    for _ in 0..600 {
+    let mut last = String::new();
+    eventually(&format!("{parts:?} on the page"), async || {
         let (code, page) = daemon.get("/").await;
         assert_eq!(code, 200);
-        if parts.iter().all(|part| page.contains(part)) {
-            return page;
-        }
-    }
-    panic!("not all of {parts:?} in {}", daemon.get("/").await.1);
+        last = page;
+        parts.iter().all(|part| last.contains(part))
+    })
+    .await;
+    last
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Stores that are not quite S3, and stores that lie.
 
 use super::*;
+use crate::support::rows::eventually;
 use crate::support::s3::{Asked, Fault, Lie, Times};
 use crate::support::world::Daemon;
 
@@ -148,7 +149,7 @@ async fn a_store_that_lies_about_an_object_is_never_believed_and_gets_no_second_
         world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::LieOnHead(lie));
         world.ready(&id(1), files.clone()).await;
         let daemon = world.daemon().await;
-        paused(&world, &daemon, "mismatch").await;
+        paused(&daemon, "mismatch").await;
         world.until_calls(Op::HeadObject, 12).await;
         assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("pending"), "{lie:?}");
         assert_eq!(world.column(&id(1), "failures").await.as_deref(), Some("0"), "{lie:?}");
@@ -173,15 +174,9 @@ async fn a_bit_that_turns_over_on_the_way_is_never_seen_in_the_bucket() {
 }
 
 /// Waits until uploads are paused for this reason.
-pub(super) async fn paused(world: &World, daemon: &Daemon, reason: &str) {
-    let line = format!("kore_archiver_paused{{what=\"bucket\",reason=\"{reason}\"}} 1");
-    for _ in 0..600 {
-        let (_, page) = daemon.get("/metrics").await;
-        if page.lines().any(|text| text == line) {
-            return;
-        }
-    }
-    panic!("no {line}: {}", world.log());
+pub(super) async fn paused(daemon: &Daemon, reason: &str) {
+    let line = format!("kore_archiver_paused{{what=\"bucket\",reason=\"{reason}\"}}");
+    eventually(&line, async || daemon.metric(&line).await == Some(1.0)).await;
 }
 
 /// Its condition would not keep us from overwriting what came while the parts went up: only a look right before does.
