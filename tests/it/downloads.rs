@@ -2,6 +2,7 @@
 
 use crate::support::kore::{Answer, Body, Cut, Framing, Quirk, Ranges, SourceFile, Target, Timeline};
 use crate::support::media;
+use crate::support::rows::eventually;
 use crate::support::s3::Op;
 use crate::support::scene::{PART, key, recording};
 use crate::support::world::{World, id, until};
@@ -83,6 +84,48 @@ async fn a_url_that_runs_out_before_or_during_the_download_is_asked_for_again() 
     assert!(world.run_until_empty().await.success());
     assert_eq!((sound.requests(), late.requests()), (1, 2));
     world.assert_clean();
+}
+
+/// By its own time, which the daemon reads and the host enforces.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_expires_between_the_poll_and_the_download_or_during_it_is_asked_for_again_d6() {
+    let mut world = World::in_parts().await;
+    world.set("transfer.concurrency", "1");
+    // The first keeps the only place until the second's URL is old.
+    let slow = SourceFile::new("slow.wav", recording(1, 120_000)).always(Quirk::Throttle(40_000));
+    let between = SourceFile::new("between.wav", recording(2, 1000)).expires_in(2);
+    world.ready(&id(1), [slow.clone(), between.clone()]).await;
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    for file in [&slow, &between] {
+        world.assert_holds(&key(&id(1), file.name()), file);
+        assert_eq!(file.requests(), 1, "{}", file.name());
+    }
+    assert_eq!(world.kore.polls().len(), 2);
+    // What breaks off later than that cannot go on.
+    let during = large("during.wav").expires_in(2);
+    let bent = during.clone().next(1, Quirk::Throttle(2_000_000)).next(1, Quirk::Cut { after: MIDDLE, how: Cut::Fin });
+    world.ready(&id(2), [bent]).await;
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    world.assert_holds(&key(&id(2), during.name()), &during);
+    assert_eq!((world.kore.polls_of(&id(2)).len(), during.requests()), (2, 2));
+    for number in 1..=2 {
+        assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("0"), "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_is_old_when_kore_gives_it_is_charged_to_its_row_until_a_fresh_one_comes_d6() {
+    let world = World::new().await;
+    let file = SourceFile::new("a.wav", recording(1, 1000)).expires_in(-60);
+    world.ready(&id(1), [file.clone()]).await;
+    let daemon = world.daemon().await;
+    let failures = async || world.column(&id(1), "failures").await.is_some_and(|failures| failures != "0");
+    eventually("it is charged", failures).await;
+    assert_eq!(file.requests(), 0, "the host takes no such URL");
+    let file = file.expires_in(3600);
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    world.assert_holds(&key(&id(1), "a.wav"), &file);
+    assert_eq!(daemon.stop().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

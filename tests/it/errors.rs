@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kore_archiver::clock::Timestamp;
 
-use crate::support::kore::{Answer, FakeKore, Options, Outage, Timeline};
+use crate::support::kore::{Answer, FakeKore, Options, Outage, Quirk, Timeline};
 use crate::support::rows::{eventually, ready, recording};
 use crate::support::world::{World, id};
 
@@ -105,6 +105,7 @@ async fn what_is_kores_or_the_networks_fault_is_waited_out_and_charged_to_nobody
         Outage::Says(Answer::error(500, "Internal Server Error")),
         Outage::Says(Answer::page(502, "text/html", "<html>Bad Gateway</html>")),
         Outage::Says(Answer::status("success").dripping(Duration::from_millis(100))),
+        Outage::Says(Answer::status("success").with(Quirk::DripHead(Duration::from_millis(100)))),
     ];
     for (number, outage) in (1..).zip(outages) {
         world.kore.session(&id(number), ready(number.into()));
@@ -116,6 +117,25 @@ async fn what_is_kores_or_the_networks_fault_is_waited_out_and_charged_to_nobody
         assert_eq!((world.number(&id(number), "polls").await, world.number(&id(number), "failures").await), (1, 0));
         assert!(world.column(&id(number), "last_error").await.is_some());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kore_whose_name_nobody_knows_is_waited_for_charged_to_nobody_and_keeps_no_other_bot_waiting_v4() {
+    let mut world = World::new().await;
+    world.add_bot("lost", "another", None);
+    world.set("bots.lost.host", "\"http://nowhere.invalid\"");
+    world.create_queue();
+    world.insert_for("lost", &id(1)).await;
+    let daemon = world.daemon().await;
+    eventually("it is tried again", async || world.events(&id(1), "error").await >= 2).await;
+    world.kore.session(&id(2), ready(2));
+    world.insert(&[&id(2)]).await;
+    assert_eq!(world.end_of(&id(2)).await, "done/archived");
+    assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("pending"));
+    assert_eq!((world.number(&id(1), "polls").await, world.number(&id(1), "failures").await), (0, 0));
+    let said = world.column(&id(1), "last_error").await.unwrap();
+    assert!(said.starts_with("Kore was not reached: "), "{said}");
+    assert_eq!(daemon.stop().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

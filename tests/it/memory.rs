@@ -2,7 +2,7 @@
 //!
 //! `KORE_ARCHIVER_LARGE=2000000000 cargo test --release --test it memory:: -- --nocapture` measures what README says.
 
-use crate::support::kore::{Framing, Quirk, SourceFile};
+use crate::support::kore::{Answer, Framing, Quirk, SourceFile, Timeline};
 use crate::support::media::big_wav;
 use crate::support::s3::{self, Fault, Op, Storage, Times};
 use crate::support::scene::{key, recording};
@@ -139,5 +139,25 @@ async fn a_part_that_is_lost_while_it_comes_is_fetched_again_and_held() {
         assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("0"));
     }
     world.assert_clean();
+    assert_eq!(daemon.stop().await, 0);
+}
+
+/// Ten gigabytes as they come, and one once it is unpacked.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_kores_that_never_ends_and_one_that_swells_are_an_error_of_their_row_and_held_by_nobody_v6() {
+    let (_folder, world) = world().await;
+    world.create_queue();
+    let daemon = world.daemon().await;
+    let idle = peak(&daemon);
+    for (number, answer) in [(1, Answer::endless(10 << 30)), (2, Answer::gzip_bomb())] {
+        let file = SourceFile::new("a.wav", recording(number.into(), 5000));
+        world.kore.session(&id(number), Timeline::new().polls(2, answer).finally(Answer::success([file])));
+        world.insert(&[&id(number)]).await;
+        archived(&world, &id(number)).await;
+        assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("2"));
+        assert_eq!(world.column(&id(number), "polls").await.as_deref(), Some("1"));
+    }
+    let busy = peak(&daemon);
+    assert!(busy < idle + 20, "{busy} MB where {idle} MB are held by one that does nothing");
     assert_eq!(daemon.stop().await, 0);
 }

@@ -179,8 +179,14 @@ async fn a_large_file_whose_truncation_shows_only_at_its_end_leaves_nothing_unde
 async fn odd_shapes_of_a_sound_wav_are_done() {
     let world = World::new().await;
     let samples = speech(1, Duration::from_secs(1));
-    let shapes =
-        [WavShape::SizesZero, WavShape::SizesUnknown, WavShape::Rf64, WavShape::SaysLess(100), WavShape::ListChunks];
+    let shapes = [
+        WavShape::SizesZero,
+        WavShape::SizesUnknown,
+        WavShape::Rf64,
+        WavShape::SaysLess(100),
+        WavShape::ListChunks,
+        WavShape::Extensible,
+    ];
     let file = |shape| SourceFile::new(&format!("{shape:?}.wav"), wav(shape, &samples));
     world.kore.session(&id(1), Timeline::ready(shapes.map(file)));
     world.insert(&[&id(1)]).await;

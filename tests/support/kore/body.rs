@@ -66,10 +66,6 @@ impl Body {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Some bytes from `at` on, at most `most`; none only at the end.
     pub fn read(&self, at: u64, most: usize) -> Bytes {
         let left = usize::try_from(self.len().saturating_sub(at)).unwrap_or(usize::MAX);

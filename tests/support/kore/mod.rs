@@ -201,11 +201,6 @@ impl FakeKore {
         self.api.records.violations()
     }
 
-    /// Connections that the API host accepted.
-    pub fn api_connections(&self) -> usize {
-        self.api_host.connections.load(Ordering::Relaxed)
-    }
-
     /// Connections that the file host accepted.
     pub fn media_connections(&self) -> usize {
         self.file_host.connections.load(Ordering::Relaxed)

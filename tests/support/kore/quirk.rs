@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::SourceFile;
-use super::body::Body;
 
 /// One way in which a reply differs from a decent server's.
 #[derive(Clone, Debug)]
@@ -46,8 +45,6 @@ pub enum Quirk {
         content_type: &'static str,
         text: &'static str,
     },
-    /// 200 with other content, as after a file was replaced.
-    Body(Body),
     Redirect(Target),
     /// The content gzipped, though nobody asked for that.
     Gzip,

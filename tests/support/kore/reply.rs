@@ -113,7 +113,6 @@ impl Reply {
             Quirk::Throttle(rate) => self.pace = Pace::Rate(*rate),
             Quirk::Code(code) => self.replace(Self::error(*code, "the file host says no", i64::from(*code))),
             Quirk::Page { content_type, text } => self.replace(Self::new(200, content_type, Body::bytes(*text))),
-            Quirk::Body(body) => self.payload = Payload::whole(body.clone()),
             Quirk::Redirect(target) => self.redirect(target, signer, request),
             Quirk::Gzip => self.gzip(),
             Quirk::Empty => self.payload = Payload::whole(Body::bytes("")),

@@ -26,9 +26,6 @@ pub enum WavShape {
     SaysLess(u32),
 }
 
-/// The length of the header of [`WavShape::Plain`].
-pub const PLAIN_HEADER: u64 = 44;
-
 /// Interleaved 8 kHz stereo samples under such a header.
 pub fn wav(shape: WavShape, samples: &[i16]) -> Vec<u8> {
     let data: Vec<u8> = match shape {
