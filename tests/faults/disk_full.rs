@@ -43,6 +43,9 @@ pub async fn run(plan: Plan) -> Outcome {
         }
     }
     let Tally { paused, after_upload, had_room } = tally;
+    // The first trial has no free page at all.
+    plan.assert_seen("a pause", paused, 1);
+    plan.assert_seen("a disk that was full after the upload", after_upload, 6);
     Outcome::Held(format!(
         "{} trials: paused {paused} times ({after_upload} of them with the object in the bucket already), {had_room} had \
          room enough; all went on without a restart, nothing uploaded twice",

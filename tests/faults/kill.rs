@@ -44,6 +44,9 @@ pub async fn run(plan: Plan) -> Outcome {
         all.sessions += lane.sessions;
     }
     let Tally { kills, starting, with_uploads, sessions } = all;
+    plan.assert_seen("a kill before the daemon was ready", starting, 24);
+    // One in six or so.
+    plan.assert_seen("a kill with an upload open", with_uploads, 100);
     Outcome::Held(format!(
         "{kills} trials: {sessions} sessions; {starting} kills before the daemon was ready, {with_uploads} with a multipart \
          upload of that run open; 0 rows lost, 0 falsely done, 0 objects changed, 0 written twice, 0 uploads left; {:.1} \

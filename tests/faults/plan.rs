@@ -38,6 +38,11 @@ impl Plan {
             lanes: 1,
         })
     }
+
+    /// What did not strike proves nothing: in that many trials and more, some have seen it.
+    pub fn assert_seen(self, what: &str, times: impl Into<u64>, enough_trials: u32) {
+        assert!(times.into() > 0 || self.trials < enough_trials, "{what} in none of {} trials", self.trials);
+    }
 }
 
 /// Runs each on a thread and a runtime of its own; what they come to is in their order.

@@ -142,6 +142,7 @@ async fn run(plan: Plan, way: Way) -> Outcome {
         tally.ended += lane.ended;
     }
     let Tally { struck, beyond, refused_to_start, ended } = tally;
+    plan.assert_seen("a fault that struck", struck, 6);
     Outcome::Held(format!(
         "{} trials: of {all} positions, {struck} struck ({refused_to_start} before the daemon was ready and {ended} for \
          minutes, which said so and ended with 74), {beyond} not reached again; all done after, nothing twice, nothing left",

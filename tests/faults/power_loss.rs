@@ -68,6 +68,8 @@ async fn run(plan: Plan, disk: Disk) -> Outcome {
         all.unfinished += lane.unfinished;
     }
     let Tally { cuts, acknowledged, unfinished } = all;
+    plan.assert_seen("a row that was acknowledged before a cut", acknowledged as u64, 8);
+    plan.assert_seen("a row that a cut left in work", unfinished as u64, 8);
     Outcome::Held(format!(
         "{cuts} trials: {acknowledged} rows acknowledged as done before a cut, {unfinished} still in work; 0 acknowledged \
          rows lost, 0 falsely done, 0 written twice; {:.2} s a trial",
