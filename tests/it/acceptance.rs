@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::time::Duration;
 
 use kore_archiver::clock::{Clock as _, SystemClock};
@@ -15,7 +14,7 @@ use crate::support::kore::{Answer, RateLimit, SourceFile, Timeline};
 use crate::support::s3::{Options, Storage};
 use crate::support::scene::recording;
 use crate::support::schema;
-use crate::support::world::{Daemon, World, id};
+use crate::support::world::{World, id};
 
 fn is_long() -> bool {
     std::env::var_os("KORE_ARCHIVER_TEST_LONG").is_some_and(|value| value == "1")
@@ -66,7 +65,7 @@ async fn every_session_becomes_objects_that_equal_their_sources_and_a_valid_side
     world.execute(&inserts(sources.keys())).await.unwrap();
     until_nothing_is_pending(&world, load.patience).await;
     let took = clock.elapsed();
-    let peak = peak_kib(&daemon);
+    let peak = daemon.peak_megabytes();
     assert_eq!(daemon.stop().await, 0);
 
     let states = world.rows("SELECT state, polls FROM sessions").await;
@@ -88,7 +87,7 @@ async fn every_session_becomes_objects_that_equal_their_sources_and_a_valid_side
         sources.len(),
         checked.len(),
         megabytes / seconds,
-        peak / 1024,
+        peak,
     );
 }
 
@@ -186,13 +185,6 @@ async fn until_nothing_is_pending(world: &World, patience: Duration) {
         clock.sleep(Duration::from_millis(200)).await;
     }
     panic!("still pending: {}", world.log());
-}
-
-/// The most memory that the daemon ever had.
-fn peak_kib(daemon: &Daemon) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("Linux tells");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
-    line.trim().trim_end_matches("kB").trim().parse().expect("it is a number")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "lengths of files are below 2^53")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::kore::SourceFile;
+use crate::support::rows::rest;
 use crate::support::s3::{Call, Fault, Op, Options, Times};
 use crate::support::scene::{PART, recording};
 use crate::support::world::{World, id, until};
@@ -66,11 +67,6 @@ fn needed_so_far(world: &World) -> BTreeSet<String> {
     world.s3.calls().iter().flat_map(|call| needed(call.op)).map(|&permission| permission.to_owned()).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the ledger is written on the machine's clock")]
-async fn wait(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
-}
-
 /// A bucket that takes nothing from whoever does not name its owner, and settings that do.
 async fn owned() -> World {
     let mut world = World::with(Options { demands_owner: true, ..Options::default() }).await;
@@ -93,7 +89,7 @@ async fn a_life() -> World {
     world.ready(&id(1), [SourceFile::new("large.wav", recording(1, 2 * PART + 1))]).await;
     let daemon = world.daemon().await;
     until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
-    wait(300).await;
+    rest(300).await;
     daemon.kill().await;
     world.s3.heal();
     let daemon = world.daemon().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::Connection as _;
 
 use crate::support::kore::Timeline;
-use crate::support::rows::{eventually, ready};
+use crate::support::rows::{eventually, ready, rest};
 use crate::support::world::{World, id};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,7 +259,7 @@ async fn an_idle_daemon_sees_a_new_row_within_two_seconds_and_does_nothing_meanw
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
     let before = cpu();
-    crate::support::rows::rest(2000).await;
+    rest(2000).await;
     assert!(cpu() - before <= 20, "an idle daemon used {} hundredths of a second in two seconds", cpu() - before);
     world.kore.session(&id(1), Timeline::new().finally("media_in_progress"));
     let began = world.kore.elapsed();

@@ -6,7 +6,7 @@ mod trouble;
 use crate::support::kore::{Framing, Quirk, SourceFile, Timeline};
 use crate::support::media;
 use crate::support::s3::{Algorithm, Fault, Op, Times};
-use crate::support::scene::{PART, key, recording};
+use crate::support::scene::{PART, key, recording, small_and_large};
 use crate::support::world::{World, id};
 use std::time::Duration;
 

@@ -10,14 +10,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::support::kore::{Answer, Cut, Framing, Outage, Quirk, Ranges, SourceFile, Timeline};
+use crate::support::rows::rest;
 use crate::support::s3::{Fault, Lie, Op, Times};
-use crate::support::scene::{PART, key, recording};
+use crate::support::scene::{key, small_and_large};
 use crate::support::world::{World, id, until};
 
 const SMALL: u32 = 1;
 const LARGE: u32 = 2;
 /// How long "for ever" lasts: several steps of `poll.error`.
-const EVER: Duration = Duration::from_millis(1500);
+const EVER_MILLIS: u64 = 1500;
 /// As many worlds at once as do not starve each other.
 const AT_ONCE: usize = 8;
 
@@ -95,7 +96,7 @@ impl Case {
         if often == Often::ForEver {
             let met = until(|| is_met().then_some(())).await;
             assert!(met.is_some(), "{name}: not met\n{}", world.log());
-            pause(EVER).await;
+            rest(EVER_MILLIS).await;
             let going_on = if *stops_all { "('pending')" } else { "('pending', 'done')" };
             let sql = format!("SELECT * FROM sessions WHERE state NOT IN {going_on}");
             assert_eq!(world.rows(&sql).await, [], "{name}: ended by it");
@@ -125,15 +126,6 @@ impl Case {
     fn struck(&self, op: Op) -> usize {
         self.world.s3.calls().iter().filter(|call| call.op == op && call.faulted).count()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "how long a fault lasts is on the machine's clock")]
-async fn pause(wait: Duration) {
-    tokio::time::sleep(wait).await;
-}
-
-fn files() -> [SourceFile; 2] {
-    [SourceFile::new("small.wav", recording(1, 3000)), SourceFile::new("large.wav", recording(2, 2 * PART + 77))]
 }
 
 /// Plays cases side by side, some at a time.
@@ -188,7 +180,7 @@ async fn whatever_call_of_the_bucket_fails_once_thrice_or_for_ever_heals_without
             let fault = fault.clone();
             let is_found = (op, &fault) == (Op::CompleteUpload, &Fault::DropAfterApply);
             cases.push(async move {
-                let case = Case::new(format!("{op:?} {fault:?} {often:?}"), files()).await;
+                let case = Case::new(format!("{op:?} {fault:?} {often:?}"), small_and_large()).await;
                 if matches!(op, Op::AbortUpload | Op::ListUploads) {
                     // An upload that was created without an answer is looked for, and aborted.
                     case.world.s3.fail_next(Op::CreateUpload, Times::Next(1), Fault::DropAfterApply);
@@ -233,7 +225,7 @@ async fn whatever_kore_answers_once_thrice_or_for_ever_heals_without_a_trace() {
         for often in OFTEN {
             let answer = answer.clone();
             cases.push(async move {
-                let mut case = Case::new(format!("poll {name} {often:?}"), files()).await;
+                let mut case = Case::new(format!("poll {name} {often:?}"), small_and_large()).await;
                 (case.charged, case.stops_all) = (charged, true);
                 if often == Often::ForEver {
                     case.world.kore.api_outage(Outage::Says(answer));
@@ -320,7 +312,7 @@ async fn whatever_a_download_meets_once_thrice_or_for_ever_heals_without_a_trace
                     let file = at_first.iter().fold(file, |file, quirk| often.bend(file, quirk));
                     resumed.iter().flatten().fold(file, |file, quirk| often.bend_resumed(file, quirk))
                 };
-                let mut case = Case::new(format!("file {name} {often:?}"), files().map(bend)).await;
+                let mut case = Case::new(format!("file {name} {often:?}"), small_and_large().map(bend)).await;
                 (case.charged, case.stops_all) = (charged, true);
                 let are_met = || case.files.iter().all(|file| file.requests() > 0);
                 case.play(often, are_met, || case.files.iter().for_each(SourceFile::heal)).await;

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::support::kore::{Answer, FakeKore, Options, Timeline};
-use crate::support::rows::{eventually, ready};
+use crate::support::rows::{eventually, ready, rest};
 use crate::support::world::{World, id};
 
 const COLUMNS: [&str; 14] = [
@@ -146,8 +146,7 @@ async fn commands_wait_for_a_program_that_writes_longer_than_the_daemon_would() 
     let commands = [["enqueue", &new], ["retry", &old]].map(|command| world.command(&command));
     let mut children = commands
         .map(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts"));
-    #[expect(clippy::disallowed_methods, reason = "how long another process waits is on the machine's clock")]
-    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    rest(7000).await;
     assert!(children.iter_mut().all(|child| child.try_wait().unwrap().is_none()), "they wait");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     let [enqueued, sent_back] = children.map(|child| child.wait_with_output().unwrap());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kore_archiver::clock::Timestamp;
 
 use crate::support::kore::{Answer, FakeKore, Options, Outage, Quirk, Timeline};
-use crate::support::rows::{eventually, ready, recording};
+use crate::support::rows::{call, eventually, ready};
 use crate::support::world::{World, id};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +17,7 @@ async fn a_rate_limit_pauses_the_whole_account_charges_nobody_and_ends_by_itself
     world.add_bot("stranger", "another", &elsewhere);
     world.kore.session(
         &id(1),
-        Timeline::new().polls(1, Answer::rate_limited().retry_after("4")).finally(Answer::success([recording(1)])),
+        Timeline::new().polls(1, Answer::rate_limited().retry_after("4")).finally(Answer::success([call(1)])),
     );
     account.session(&id(2), ready(2));
     elsewhere.session(&id(3), ready(3));
@@ -248,10 +248,9 @@ async fn the_rows_own_errors_end_it_when_they_are_many_and_go_on_for_long_v7_v8_
         world.insert(&[&id(number)]).await;
     }
     // Many, and not for long enough: it goes on.
-    world.kore.session(
-        &id(50),
-        Timeline::new().polls(4, Answer::error(404, "not yet")).finally(Answer::success([recording(5)])),
-    );
+    world
+        .kore
+        .session(&id(50), Timeline::new().polls(4, Answer::error(404, "not yet")).finally(Answer::success([call(5)])));
     world.insert(&[&id(50)]).await;
     let _daemon = world.daemon().await;
     assert_eq!(world.end_of(&id(50)).await, "done/archived");
@@ -292,7 +291,7 @@ async fn an_api_that_redirects_is_not_followed_and_costs_no_row_anything_v15() {
     let mut world = World::new().await;
     world.set("poll.max_failures", "1").set("poll.fail_after", "\"1s\"");
     let elsewhere = Answer::redirect("http://127.0.0.1:1/elsewhere");
-    world.kore.session(&id(1), Timeline::new().polls(4, elsewhere).finally(Answer::success([recording(1)])));
+    world.kore.session(&id(1), Timeline::new().polls(4, elsewhere).finally(Answer::success([call(1)])));
     world.insert(&[&id(1)]).await;
     let _daemon = world.daemon().await;
     assert_eq!(world.end_of(&id(1)).await, "done/archived");
@@ -320,7 +319,7 @@ async fn a_file_host_that_the_settings_do_not_name_is_named_and_waited_for_until
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_file_host_is_shown_as_a_pause_that_stops_nobody() {
     let world = World::new().await;
-    let elsewhere = recording(1).listed_as("https://media.acme.example/rec-1.wav?sig=secret");
+    let elsewhere = call(1).listed_as("https://media.acme.example/rec-1.wav?sig=secret");
     world.kore.session(&id(1), Timeline::new().finally(Answer::success([elsewhere])));
     world.kore.session(&id(2), ready(2));
     world.create_queue();

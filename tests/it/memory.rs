@@ -4,17 +4,10 @@
 
 use crate::support::kore::{Answer, Framing, Quirk, SourceFile, Timeline};
 use crate::support::media::big_wav;
+use crate::support::rows::rest;
 use crate::support::s3::{self, Fault, Op, Storage, Times};
 use crate::support::scene::{key, recording};
-use crate::support::world::{Daemon, World, id};
-
-/// `VmHWM` in MB.
-fn peak(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
-    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().expect("it is a number");
-    kib * 1024 / 1_000_000
-}
+use crate::support::world::{World, id};
 
 /// A world whose bucket is on disk, and whose daemon has the default settings for transfers and log.
 async fn world() -> (tempfile::TempDir, World) {
@@ -49,14 +42,9 @@ async fn archived(world: &World, id: &str) {
             assert_eq!(state, "done");
             return;
         }
-        pause().await;
+        rest(1000).await;
     }
     panic!("still pending: {}", world.log());
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process, whose clock is the machine's")]
-async fn pause() {
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,9 +55,9 @@ async fn a_huge_file_among_others_fits_into_200_mb() {
     files.extend((0..12).map(|n| SourceFile::new(&format!("{n}.wav"), recording(n, 20_000_000 + n))));
     asked_for(&world, &files).await;
     let daemon = world.daemon().await;
-    let idle = peak(&daemon);
+    let idle = daemon.peak_megabytes();
     all_are_kept(&world, &files).await;
-    let busy = peak(&daemon);
+    let busy = daemon.peak_megabytes();
     println!("a file of {large} bytes and 12 of 20 MB: idle {idle} MB, peak {busy} MB");
     assert!(busy < 200, "{busy} MB");
     world.assert_clean();
@@ -92,7 +80,7 @@ async fn what_transfers_hold_at_once_is_bounded_however_their_sources_send() {
     asked_for(&world, &files).await;
     let daemon = world.daemon().await;
     all_are_kept(&world, &files).await;
-    let busy = peak(&daemon);
+    let busy = daemon.peak_megabytes();
     println!("8 files of 30 MB at once in 32 MiB: peak {busy} MB");
     assert!(busy < 110, "{busy} MB");
     world.assert_clean();
@@ -109,9 +97,9 @@ async fn many_slow_sources_hold_no_more_than_a_few() {
         .collect();
     asked_for(&world, &files).await;
     let daemon = world.daemon().await;
-    let idle = peak(&daemon);
+    let idle = daemon.peak_megabytes();
     all_are_kept(&world, &files).await;
-    let busy = peak(&daemon);
+    let busy = daemon.peak_megabytes();
     let parts = world.s3.count(Op::UploadPart);
     println!("48 slow files of 3 MB at once in 32 MiB: idle {idle} MB, peak {busy} MB, {parts} sent while they came");
     assert!(parts > 0, "none flowed");
@@ -148,7 +136,7 @@ async fn an_answer_of_kores_that_never_ends_and_one_that_swells_are_an_error_of_
     let (_folder, world) = world().await;
     world.create_queue();
     let daemon = world.daemon().await;
-    let idle = peak(&daemon);
+    let idle = daemon.peak_megabytes();
     for (number, answer) in [(1, Answer::endless(10 << 30)), (2, Answer::gzip_bomb())] {
         let file = SourceFile::new("a.wav", recording(number.into(), 5000));
         world.kore.session(&id(number), Timeline::new().polls(2, answer).finally(Answer::success([file])));
@@ -157,7 +145,7 @@ async fn an_answer_of_kores_that_never_ends_and_one_that_swells_are_an_error_of_
         assert_eq!(world.column(&id(number), "failures").await.as_deref(), Some("2"));
         assert_eq!(world.column(&id(number), "polls").await.as_deref(), Some("1"));
     }
-    let busy = peak(&daemon);
+    let busy = daemon.peak_megabytes();
     assert!(busy < idle + 20, "{busy} MB where {idle} MB are held by one that does nothing");
     assert_eq!(daemon.stop().await, 0);
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::Connection as _;
 
 use crate::support::kore::{Answer, Outage, Timeline};
-use crate::support::rows::{eventually, ready, recording, rest};
+use crate::support::rows::{call, eventually, ready, rest};
 use crate::support::world::{Daemon, World, id};
 
 /// The daemon's exit code and complaint.
@@ -160,7 +160,7 @@ async fn a_queue_that_is_moved_away_or_replaced_stops_the_daemon_q9() {
 async fn while_somebody_holds_the_write_lock_polling_and_copying_go_on_and_nothing_is_lost_q7() {
     let world = World::new().await;
     for number in 1..=4 {
-        world.kore.session(&id(number), Timeline::ready([recording(number.into())]));
+        world.kore.session(&id(number), Timeline::ready([call(number.into())]));
     }
     world.kore.session(&id(5), Timeline::new().finally("media_in_progress"));
     world.insert(&[&id(1), &id(2), &id(3), &id(4), &id(5)]).await;

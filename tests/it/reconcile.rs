@@ -9,14 +9,11 @@ use serde_json::Value;
 use crate::support::kore::{Answer, SourceFile, Timeline};
 use crate::support::media;
 use crate::support::s3::{Fault, Lie, Op, Times};
+use crate::support::scene::key;
 use crate::support::world::{World, id, until};
 
 fn wav(seed: u64) -> Vec<u8> {
     media::wav(media::WavShape::Plain, &media::speech(seed, Duration::from_secs(5)))
-}
-
-fn key(number: u32, name: &str) -> String {
-    format!("default/year=2024/month=03/day=05/{}/{name}", id(number))
 }
 
 /// A world in which these sessions are done, each with one recording.
@@ -79,16 +76,16 @@ async fn what_cannot_be_read_back_is_judged_by_its_head_and_stops_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_different_or_without_its_sidecar_is_told_and_repaired() {
     let world = done(1..=4).await;
-    world.s3.forget(&key(1, "call.wav"));
-    world.s3.forget(&key(2, "call.wav"));
-    world.s3.pre_put(&key(2, "call.wav"), wav(99), &[]).await;
-    world.s3.forget(&key(3, "session.json"));
+    world.s3.forget(&key(&id(1), "call.wav"));
+    world.s3.forget(&key(&id(2), "call.wav"));
+    world.s3.pre_put(&key(&id(2), "call.wav"), wav(99), &[]).await;
+    world.s3.forget(&key(&id(3), "session.json"));
 
     let (code, document) = reconcile(&world, &[]);
     assert_eq!(code, 3);
     let expected = [
-        format!("{}: missing {}", id(1), key(1, "call.wav")),
-        format!("{}: different {}", id(2), key(2, "call.wav")),
+        format!("{}: missing {}", id(1), key(&id(1), "call.wav")),
+        format!("{}: different {}", id(2), key(&id(2), "call.wav")),
         format!("{}: sidecar_missing -", id(3)),
     ];
     assert_eq!(drift(&document), expected);
@@ -103,16 +100,16 @@ async fn what_is_missing_different_or_without_its_sidecar_is_told_and_repaired()
     assert_eq!((code, &document["repaired"]), (3, &Value::from(3)));
     assert_eq!(world.column(&id(4), "state").await.as_deref(), Some("done"));
     assert!(world.run_until_empty().await.success(), "{}", world.log());
-    assert_eq!(world.s3.body(&key(1, "call.wav")).unwrap(), wav(1));
-    assert_eq!(world.s3.body(&key(2, "call.wav")).unwrap(), wav(99), "what others put there is not overwritten");
+    assert_eq!(world.s3.body(&key(&id(1), "call.wav")).unwrap(), wav(1));
+    assert_eq!(world.s3.body(&key(&id(2), "call.wav")).unwrap(), wav(99), "what others put there is not overwritten");
     assert!(world.s3.keys().iter().any(|key| key.contains(".conflict-")), "{:?}", world.s3.keys());
-    assert!(world.s3.body(&key(3, "session.json")).is_some());
+    assert!(world.s3.body(&key(&id(3), "session.json")).is_some());
     assert_eq!(world.s3.deletes(), 0);
     let (code, document) = reconcile(&world, &[]);
     assert_eq!((code, drift(&document)), (0, vec![]), "what was repaired is whole");
     let known = world.rows("SELECT key, sha256 FROM recordings ORDER BY key").await;
     assert_eq!(known.len(), 4, "no entry is left of the key that holds other bytes: {known:?}");
-    assert!(known.iter().all(|row| row["key"] != Some(key(2, "call.wav"))), "{known:?}");
+    assert!(known.iter().all(|row| row["key"] != Some(key(&id(2), "call.wav"))), "{known:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

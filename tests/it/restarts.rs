@@ -1,6 +1,7 @@
 //! Ends of every kind: kill -9 at any moment, a signal in each phase, a crash around the creation of an upload.
 
 use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
+use crate::support::rows::rest;
 use crate::support::s3::{Fault, Op, Times};
 use crate::support::scene::{PART, key, recording};
 use crate::support::world::{World, id, until};
@@ -9,11 +10,6 @@ use std::time::Duration;
 /// `KORE_ARCHIVER_KILLS=1000` for a night of it.
 fn rounds() -> u32 {
     std::env::var("KORE_ARCHIVER_KILLS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(12)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the moment of a kill is on the machine's clock")]
-async fn wait(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +63,7 @@ async fn moment(world: &World, session: &str, round: u32) {
     })
     .await
     .expect("it comes to that");
-    wait(u64::from(rand::random::<u8>()) / 2).await;
+    rest(u64::from(rand::random::<u8>()) / 2).await;
 }
 
 /// Somebody else's upload, on a key that this queue never worked on.
@@ -94,7 +90,7 @@ async fn an_upload_whose_name_was_never_learned_is_found_by_its_key_and_the_new_
     world.ready(&id(1), [file.clone()]).await;
     let daemon = world.daemon().await;
     until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
-    wait(300).await;
+    rest(300).await;
     daemon.kill().await;
     world.s3.heal();
     let daemon = world.daemon().await;
@@ -155,12 +151,12 @@ async fn a_signal_in_any_phase_ends_it_in_time_and_gives_back_what_is_not_finish
         let world = phase(name).await;
         let mut daemon = world.daemon().await;
         match name {
-            "create hangs" => wait(1500).await,
+            "create hangs" => rest(1500).await,
             "a part hangs" | "the download stalls" | "complete hangs" => {
                 until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
-                wait(500).await;
+                rest(500).await;
             }
-            _ => wait(1000).await,
+            _ => rest(1000).await,
         }
         let began = now();
         daemon.signal(signal);
@@ -213,7 +209,7 @@ async fn a_hang_up_that_was_ignored_before_it_started_stays_ignored() {
     shell.stderr(std::fs::File::create(world.path("log")).unwrap());
     let mut daemon = world.daemon_of(shell).await;
     daemon.signal("HUP");
-    wait(500).await;
+    rest(500).await;
     assert_eq!(daemon.has_ended(), None);
     assert_eq!(daemon.stop().await, 0);
 }

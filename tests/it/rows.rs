@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::kore::{Quirk, Timeline};
-use crate::support::rows::{eventually, ready, recording, rest};
+use crate::support::rows::{call, eventually, ready, rest};
 use crate::support::world::{World, id};
 
 /// What the writer is told of a statement that the schema refuses.
@@ -182,7 +182,7 @@ async fn a_row_that_is_changed_while_it_is_in_work_starts_afresh_and_is_copied_o
     let mut world = World::new().await;
     world.set("transfer.min_throughput", "\"100B/s\"");
     world.create_queue();
-    let file = |seed: u64| recording(seed).always(Quirk::Throttle(4_000));
+    let file = |seed: u64| call(seed).always(Quirk::Throttle(4_000));
     let files: Vec<_> = (0..5).map(file).collect();
     for (number, file) in (1..).zip(&files) {
         world.kore.session(&id(number), Timeline::ready([file.clone()]));
@@ -221,7 +221,7 @@ async fn a_row_that_is_changed_while_it_is_in_work_starts_afresh_and_is_copied_o
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_done_or_waiting_starts_afresh_and_nothing_is_copied_twice_x2() {
     let world = World::new().await;
-    let files: Vec<_> = (1..=2).map(recording).collect();
+    let files: Vec<_> = (1..=2).map(call).collect();
     for (number, file) in (1..).zip(&files) {
         world.kore.session(&id(number), Timeline::ready([file.clone()]));
     }

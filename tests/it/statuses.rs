@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::support::kore::{Answer, Outage, Timeline};
-use crate::support::rows::{eventually, id_of_a_call, ready, recording, rest};
+use crate::support::rows::{call, eventually, id_of_a_call, ready, rest};
 use crate::support::world::{World, id};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_ready_is_waited_for_counts_as_a_poll_and_fails_nothing() {
     let world = World::new().await;
-    let later = |timeline: Timeline| timeline.finally(Answer::success([recording(1)]));
+    let later = |timeline: Timeline| timeline.finally(Answer::success([call(1)]));
     let waits = [
         Timeline::new().polls(2, "call_in_progress"),
         Timeline::new().polls(2, "media_in_progress"),
@@ -44,7 +44,7 @@ async fn what_is_not_ready_is_waited_for_counts_as_a_poll_and_fails_nothing() {
 async fn a_word_that_nobody_knows_is_waited_out_and_mentioned_once_a_row() {
     let world = World::new().await;
     let odd = Timeline::new().polls(2, "Transcoding\u{1b}[2J").polls(1, "media_in_progress").polls(2, "TRANSCODING II");
-    world.kore.session(&id(1), odd.finally(Answer::success([recording(1)])));
+    world.kore.session(&id(1), odd.finally(Answer::success([call(1)])));
     world.insert(&[&id(1)]).await;
     let _daemon = world.daemon().await;
     eventually("the word is in the row", async || {
@@ -81,8 +81,8 @@ async fn no_is_believed_when_it_is_said_twice_kore_retrying_apart_and_the_grace_
         (Timeline::new().finally("media_unavailable"), "unavailable/media_unavailable", 2),
         (Timeline::new().finally("failed"), "failed/kore_failed", 2),
         (Timeline::new().finally("media_generation_failed"), "failed/kore_failed", 2),
-        (Timeline::new().polls(1, "media_unavailable").finally(Answer::success([recording(4)])), "done/archived", 2),
-        (Timeline::new().polls(1, "failed").finally(Answer::success([recording(5)])), "done/archived", 2),
+        (Timeline::new().polls(1, "media_unavailable").finally(Answer::success([call(4)])), "done/archived", 2),
+        (Timeline::new().polls(1, "failed").finally(Answer::success([call(5)])), "done/archived", 2),
         // What was said before another word counts no more.
         (
             Timeline::new().polls(1, "failed").polls(1, "media_in_progress").finally("media_unavailable"),
@@ -155,7 +155,7 @@ async fn nothing_is_given_up_by_a_clock_that_kores_contradicts_p3() {
     let mut world = World::new().await;
     world.set("poll.give_up_after", "\"1s\"");
     let of_another_year = Answer::status("media_in_progress").header("Date", "Tue, 05 Mar 2024 12:00:00 GMT");
-    world.kore.session(&id(1), Timeline::new().polls(6, of_another_year).finally(Answer::success([recording(1)])));
+    world.kore.session(&id(1), Timeline::new().polls(6, of_another_year).finally(Answer::success([call(1)])));
     world.create_queue();
     world.insert(&[&id(1)]).await;
     world.execute("UPDATE sessions SET pending_since = '2026-01-01T00:00:00.000Z'").await.unwrap();
@@ -168,7 +168,7 @@ async fn nothing_is_given_up_by_a_clock_that_kores_contradicts_p3() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_that_is_taken_back_is_waited_for_again_v10() {
     let world = World::new().await;
-    let file = recording(1);
+    let file = call(1);
     world.kore.session(
         &id(1),
         Timeline::new()

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod canaries;
 pub mod kore;
 pub mod media;
+pub mod patience;
 pub mod rows;
 pub mod s3;
 pub mod schema;

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use super::kore::{FakeKore, SourceFile, Timeline};
 use super::media;
+pub use super::patience::{eventually, rest};
 use super::world::World;
 
-/// A sound recording of a second.
-pub fn recording(seed: u64) -> SourceFile {
+/// The recording of a call that took a second.
+pub fn call(seed: u64) -> SourceFile {
     let speech = media::speech(seed, Duration::from_secs(1));
     SourceFile::new("call-merged.wav", media::wav(media::WavShape::Plain, &speech))
 }
 
 /// A session that is ready at the first look.
 pub fn ready(seed: u64) -> Timeline {
-    Timeline::ready([recording(seed)])
+    Timeline::ready([call(seed)])
 }
 
 /// An id whose session began `ago` before now.
@@ -26,23 +27,6 @@ pub fn id_of_a_call(ago: Duration, number: u32) -> String {
 fn unix_now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.expect("it is later than 1970").as_secs()
-}
-
-/// Looks every 50 ms until it holds.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1200 {
-        if holds().await {
-            return;
-        }
-        rest(50).await;
-    }
-    panic!("never came true: {what}");
-}
-
-/// Lets so many milliseconds pass.
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process, whose clock is the machine's")]
-pub async fn rest(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
 impl World {

@@ -16,6 +16,12 @@ pub fn recording(seed: u64, bytes: u64) -> Body {
     Body::chain([header.into(), audio])
 }
 
+/// One that is put, and one in parts.
+pub fn small_and_large() -> [SourceFile; 2] {
+    [("small.wav", 1, 3000), ("large.wav", 2, 2 * PART + 77)]
+        .map(|(name, seed, bytes)| SourceFile::new(name, recording(seed, bytes)))
+}
+
 /// Where a file of a session made by [`super::world::id`] goes by default.
 pub fn key(id: &str, name: &str) -> String {
     format!("default/year=2024/month=03/day=05/{id}/{name}")

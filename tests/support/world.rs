@@ -17,15 +17,13 @@ use tempfile::TempDir;
 
 use super::canaries::{Canaries, PAGES, assert_without};
 use super::kore::{self, FakeKore};
+pub use super::patience::until;
+use super::patience::{LOOKS, PATIENCE, nap};
 use super::s3::{self, FakeS3};
 use super::tls::{Authority, Door};
 
 /// Not known to the demo, which runs the library.
 const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_kore-archiver");
-/// Waits no test should reach.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How often a condition is looked at.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// A queue, a vendor and a bucket.
 pub struct World {
@@ -246,7 +244,7 @@ impl World {
     /// `state/reason` of a session, once it is no longer pending.
     pub async fn end_of(&self, id: &str) -> String {
         let sql = format!("SELECT state, reason FROM sessions WHERE session_id = '{id}' AND state <> 'pending'");
-        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+        for _ in 0..LOOKS {
             if let Some(row) = self.row(&sql).await {
                 let word = |column: &str| row[column].clone().unwrap_or_default();
                 return format!("{}/{}", word("state"), word("reason"));
@@ -285,7 +283,7 @@ pub struct Daemon {
 
 impl Daemon {
     async fn ready(&mut self) {
-        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+        for _ in 0..LOOKS {
             if let Some(status) = self.child.try_wait().expect("the child is ours") {
                 panic!("the daemon ended with {status}: {}", std::fs::read_to_string(&self.log).unwrap_or_default());
             }
@@ -322,6 +320,14 @@ impl Daemon {
     pub async fn metric(&self, line: &str) -> Option<f64> {
         let (_, page) = self.get("/metrics").await;
         page.lines().find_map(|text| text.strip_prefix(line)?.trim().parse().ok())
+    }
+
+    /// The most memory that it ever had, in MB.
+    pub fn peak_megabytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().expect("it is a number");
+        kib * 1024 / 1_000_000
     }
 
     pub fn signal(&self, name: &str) {
@@ -363,22 +369,6 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Looks until there is something, for as long as a test may take.
-pub async fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
-        if let Some(found) = look() {
-            return Some(found);
-        }
-        nap().await;
-    }
-    None
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process, whose clock is the machine's")]
-async fn nap() {
-    tokio::time::sleep(LOOK).await;
 }
 
 /// Below those that the kernel hands out by itself: one of those could be somebody's before the daemon has it.

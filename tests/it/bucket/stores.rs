@@ -5,13 +5,8 @@ use crate::support::rows::eventually;
 use crate::support::s3::{Asked, Fault, Lie, Times};
 use crate::support::world::Daemon;
 
-/// A small file and one in parts.
-fn files() -> [SourceFile; 2] {
-    [SourceFile::new("small.wav", recording(1, 1000)), SourceFile::new("large.wav", recording(2, 2 * PART + 7))]
-}
-
 async fn archive(world: &World) -> [SourceFile; 2] {
-    let files = files();
+    let files = small_and_large();
     world.ready(&id(1), files.clone()).await;
     assert!(world.run_until_empty().await.success());
     for file in &files {
@@ -50,7 +45,7 @@ async fn a_store_that_refuses_crc64nvme_gets_crc32_and_one_that_refuses_both_is_
         let refused: &'static [Algorithm] = Box::leak(refused.into());
         world.s3.fail_next(Op::Any, Times::Forever, Fault::Refuse(Asked::Checksums(refused), 400, "InvalidArgument"));
         archive(&world).await;
-        assert_eq!(world.s3.objects()[&key(&id(1), "large.wav")].bytes, 2 * PART + 7);
+        assert_eq!(world.s3.objects()[&key(&id(1), "large.wav")].bytes, 2 * PART + 77);
     }
 }
 
@@ -85,7 +80,7 @@ async fn a_store_that_refuses_what_it_does_not_know_is_found_out_and_archives_al
         for (op, fault) in *refusals {
             world.s3.fail_next(*op, Times::Forever, fault.clone());
         }
-        let files = files();
+        let files = small_and_large();
         world.ready(&id(1), files.clone()).await;
         worlds.push((refusals, files, world.daemon().await, world));
     }
@@ -112,7 +107,7 @@ async fn what_stands_there_is_left_on_a_store_that_refuses_conditions() {
     for name in ["small.wav", "large.wav", "session.json"] {
         world.s3.pre_put(&key(&id(1), name), vec![7; 10], &[]).await;
     }
-    world.ready(&id(1), files()).await;
+    world.ready(&id(1), small_and_large()).await;
     assert!(world.run_until_empty().await.success());
     assert_eq!(world.s3.keys().len(), 6);
     world.assert_clean();
@@ -135,7 +130,7 @@ async fn a_store_that_ignores_conditions_is_looked_at_before_each_write() {
     world.s3.pre_put(&key(&id(1), "small.wav"), vec![7; 10], &[]).await;
     world.s3.pre_put(&key(&id(1), "large.wav"), vec![7; 10], &[]).await;
     world.s3.pre_put(&key(&id(1), "session.json"), vec![7; 10], &[]).await;
-    world.ready(&id(1), files()).await;
+    world.ready(&id(1), small_and_large()).await;
     assert!(world.run_until_empty().await.success());
     assert_eq!(world.s3.keys().len(), 6);
     world.assert_clean();
@@ -145,7 +140,7 @@ async fn a_store_that_ignores_conditions_is_looked_at_before_each_write() {
 async fn a_store_that_lies_about_an_object_is_never_believed_and_gets_no_second_one() {
     for lie in [Lie::Bytes(999), Lie::WrongChecksum, Lie::DeleteMarker] {
         let world = World::in_parts().await;
-        let files = files();
+        let files = small_and_large();
         world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::LieOnHead(lie));
         world.ready(&id(1), files.clone()).await;
         let daemon = world.daemon().await;

@@ -5,11 +5,6 @@ use super::*;
 use crate::support::s3::{Fault, Times};
 use crate::support::world::until;
 
-/// A small file and one in parts.
-fn files() -> [SourceFile; 2] {
-    [SourceFile::new("small.wav", recording(1, 1000)), SourceFile::new("large.wav", recording(2, 2 * PART + 7))]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_up_that_is_wrong_pauses_uploads_and_names_what_to_do_until_it_is_mended() {
     let denials = [
@@ -21,7 +16,7 @@ async fn a_set_up_that_is_wrong_pauses_uploads_and_names_what_to_do_until_it_is_
         let mut world = World::in_parts().await;
         world.set("bucket.sse", "\"aws:kms\"").set("bucket.kms_key_id", "\"arn:aws:kms:x\"");
         world.s3.deny(denied);
-        world.ready(&id(1), files()).await;
+        world.ready(&id(1), small_and_large()).await;
         let daemon = world.daemon().await;
         paused(&daemon, reason).await;
         let status = || String::from_utf8(world.run(&["status"]).stdout).unwrap();
@@ -66,11 +61,11 @@ async fn a_paused_bucket_costs_no_requests_to_kore_but_those_of_who_tries_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_found_in_the_bucket_does_not_prove_that_it_can_be_written_to() {
     let world = World::in_parts().await;
-    world.ready(&id(1), files()).await;
+    world.ready(&id(1), small_and_large()).await;
     assert!(world.run_until_empty().await.success());
     world.execute("DELETE FROM recordings").await.unwrap();
     world.s3.deny("s3:PutObject");
-    world.ready(&id(2), files()).await;
+    world.ready(&id(2), small_and_large()).await;
     let daemon = world.daemon().await;
     paused(&daemon, "access_denied").await;
     world.execute(&format!("UPDATE sessions SET state = 'pending' WHERE session_id = '{}'", id(1))).await.unwrap();
@@ -94,7 +89,7 @@ async fn keys_and_clocks_that_are_wrong_are_told_from_a_permission_that_is_missi
     ] {
         let world = World::in_parts().await;
         world.s3.fail_next(Op::Any, Times::Forever, Fault::Status(403, code));
-        world.ready(&id(1), files()).await;
+        world.ready(&id(1), small_and_large()).await;
         let daemon = world.daemon().await;
         paused(&daemon, reason).await;
         world.s3.heal();
@@ -107,7 +102,7 @@ async fn keys_and_clocks_that_are_wrong_are_told_from_a_permission_that_is_missi
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_any_more_keeps_no_row_from_its_end() {
     let world = World::in_parts().await;
-    world.ready(&id(1), files()).await;
+    world.ready(&id(1), small_and_large()).await;
     assert!(world.run_until_empty().await.success());
     world.s3.fail_next(Op::GetObject, Times::Forever, Fault::Status(403, "InvalidObjectState"));
     world.execute("UPDATE sessions SET state = 'pending'").await.unwrap();
@@ -126,7 +121,7 @@ async fn every_line_of_an_attempt_says_whose_it_is() {
     for op in [Op::UploadPart, Op::AbortUpload] {
         world.s3.fail_next(op, Times::Forever, Fault::Status(403, "AccessDenied"));
     }
-    world.ready(&id(1), files()).await;
+    world.ready(&id(1), small_and_large()).await;
     let daemon = world.daemon().await;
     world.until_logged("an upload could not be aborted").await;
     let line: serde_json::Value = serde_json::from_str(&world.log_lines("could not be aborted")[0]).unwrap();
@@ -161,7 +156,7 @@ async fn a_row_that_is_deleted_is_copied_no_further() {
 async fn a_bucket_that_is_missing_and_keys_that_are_wrong_pause_uploads() {
     let mut world = World::in_parts().await;
     world.set("bucket.name", "\"elsewhere\"");
-    world.ready(&id(1), files()).await;
+    world.ready(&id(1), small_and_large()).await;
     let daemon = world.daemon().await;
     paused(&daemon, "no_such_bucket").await;
     assert_eq!(daemon.stop().await, 0);
@@ -170,7 +165,7 @@ async fn a_bucket_that_is_missing_and_keys_that_are_wrong_pause_uploads() {
     world.create_queue();
     let daemon = world.daemon().await;
     world.s3.rotate_credentials("AKIDOTHER", "another secret");
-    world.ready(&id(1), files()).await;
+    world.ready(&id(1), small_and_large()).await;
     world.until_logged("\"paused\"").await;
     world.s3.rotate_credentials(&access_key, &secret_key);
     assert_eq!(world.end_of(&id(1)).await, "done/archived");
@@ -198,7 +193,7 @@ async fn any_call_may_fail_once_in_any_way() {
         for op in CALLS {
             world.s3.fail_next(op, Times::Next(1), fault.clone());
         }
-        let files = files();
+        let files = small_and_large();
         world.ready(&id(1), files.clone()).await;
         let daemon = world.daemon().await;
         worlds.push((fault, world, files, daemon));
@@ -222,7 +217,7 @@ async fn any_call_may_fail_for_a_while() {
     for op in CALLS {
         let world = World::in_parts().await;
         world.s3.fail_next(op, Times::Next(7), Fault::Status(500, "InternalError"));
-        let files = files();
+        let files = small_and_large();
         world.ready(&id(1), files.clone()).await;
         let daemon = world.daemon().await;
         worlds.push((op, world, files, daemon));
@@ -244,7 +239,7 @@ async fn an_answer_that_is_lost_after_the_write_costs_no_second_object() {
     let world = World::in_parts().await;
     world.s3.fail_next(Op::PutObject, Times::Next(3), Fault::DropAfterApply);
     world.s3.fail_next(Op::CompleteUpload, Times::Next(3), Fault::DropAfterApply);
-    let files = files();
+    let files = small_and_large();
     world.ready(&id(1), files.clone()).await;
     assert!(world.run_until_empty().await.success());
     for file in &files {
@@ -262,7 +257,7 @@ async fn a_complete_that_says_200_and_means_an_error_or_a_conflict_is_done_over(
     {
         let world = World::in_parts().await;
         world.s3.fail_next(Op::CompleteUpload, Times::Next(1), fault.clone());
-        let files = files();
+        let files = small_and_large();
         world.ready(&id(1), files.clone()).await;
         assert!(world.run_until_empty().await.success(), "{fault:?}");
         world.assert_holds(&key(&id(1), "large.wav"), &files[1]);
@@ -275,7 +270,7 @@ async fn a_complete_that_says_200_and_means_an_error_or_a_conflict_is_done_over(
 async fn an_upload_that_somebody_ended_is_begun_anew_at_once() {
     let world = World::in_parts().await;
     world.s3.fail_next(Op::UploadPart, Times::Next(1), Fault::Status(404, "NoSuchUpload"));
-    let files = files();
+    let files = small_and_large();
     world.ready(&id(1), files.clone()).await;
     assert!(world.run_until_empty().await.success());
     world.assert_holds(&key(&id(1), "large.wav"), &files[1]);
