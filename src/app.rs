@@ -55,7 +55,7 @@ impl App {
     /// # Errors
     /// [`QueueError`] inside, or what the operating system or a client refused.
     pub async fn build(settings: &Settings, shutdown: Shutdown, until_empty: bool) -> anyhow::Result<Self> {
-        let store = Arc::new(S3Store::connect(&settings.bucket).await);
+        let store = Arc::new(S3Store::connect(&settings.bucket, Arc::new(SystemClock::new())).await);
         Self::build_on(store, settings, shutdown, until_empty).await
     }
 

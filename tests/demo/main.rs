@@ -18,11 +18,13 @@ mod watch;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use kore_archiver::app::App;
 use kore_archiver::archive::s3::S3Store;
+use kore_archiver::clock::SystemClock;
 use kore_archiver::config::{self, Environment};
 use kore_archiver::shutdown::Shutdown;
 use kore_archiver::telemetry;
@@ -74,9 +76,9 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<bool> {
     let settings = config::read(Some(&scene.config), &Environment::default())?;
     telemetry::init_file(&settings.log, scene.log_file()?)?;
     let (access_key, secret_key) = scene.s3.credentials();
-    let store = S3Store::connect_as(&settings.bucket, &access_key, &secret_key).await;
+    let store = S3Store::connect_as(&settings.bucket, Arc::new(SystemClock::new()), &access_key, &secret_key).await;
     let shutdown = Shutdown::on_signals()?;
-    let app = App::build_on(std::sync::Arc::new(store), &settings, shutdown.clone(), false).await?;
+    let app = App::build_on(Arc::new(store), &settings, shutdown.clone(), false).await?;
     let mut daemon = pin!(app.run());
 
     let mut outside = Outside::connect(&scene.queue).await.context("the queue cannot be opened from outside")?;

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::time::Duration;
 
+use kore_archiver::media::{Ending, Inspection, Inspector};
 use lofty::file::AudioFile;
 use lofty::probe::Probe;
 
@@ -71,6 +72,36 @@ fn a_body_on_disk_is_the_file() {
     std::fs::write(file.path(), &bytes).unwrap();
     let body = Body::disk(file.path()).unwrap();
     assert_eq!((body.to_vec(), body.sha256()), (bytes.clone(), Body::bytes(bytes).sha256()));
+}
+
+/// `tests/encoders.sh` makes them.
+#[test]
+fn files_of_real_encoders_are_sound_and_their_cuts_are_not() {
+    let Some(folder) = std::env::var_os("KORE_ARCHIVER_TEST_ENCODED") else {
+        return println!("SKIPPED: no encoders here, see tests/encoders.sh");
+    };
+    let (mut files, mut cuts) = (0, 0);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let whole = inspect(&bytes, Some(bytes.len() as u64), Ending::Marked);
+        assert_eq!((whole.doubt, whole.content_type.starts_with("audio/")), (None, true), "{}", path.display());
+        files += 1;
+        // One byte may be the padding of a WAV.
+        for missing in [2, 17, 100, 1000, bytes.len() / 3, bytes.len() / 2] {
+            let cut = inspect(&bytes[..bytes.len() - missing], None, Ending::Unmarked);
+            assert!(cut.doubt.is_some(), "{} without its last {missing} bytes", path.display());
+            cuts += 1;
+        }
+    }
+    println!("{files} files are sound, {cuts} cuts are not");
+    assert!(files > 90, "{files} files");
+}
+
+fn inspect(bytes: &[u8], promised: Option<u64>, ending: Ending) -> Inspection {
+    let mut inspector = Inspector::new(promised);
+    bytes.chunks(65_536).for_each(|piece| inspector.feed(piece));
+    inspector.finish(ending)
 }
 
 fn assert_as_lofty_reads(sample: &Sample) {

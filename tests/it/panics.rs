@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use kore_archiver::app::App;
 use kore_archiver::archive::s3::S3Store;
 use kore_archiver::archive::store::{Label, ObjectBody, ObjectHead, ObjectStore, Part, StoreError, UploadId};
+use kore_archiver::clock::SystemClock;
 use kore_archiver::config::{self, Environment};
 use kore_archiver::key::ObjectKey;
 use kore_archiver::receipt::{Checksums, Receipt};
@@ -106,7 +107,7 @@ async fn a_row_that_panics_backs_off_and_is_done_once_healed_while_the_others_go
     world.insert(&[&id(1)]).await;
     let settings = config::read(Some(&world.config()), &Environment::default()).unwrap();
     let (access_key, secret_key) = world.s3.credentials();
-    let bucket = S3Store::connect_as(&settings.bucket, &access_key, &secret_key).await;
+    let bucket = S3Store::connect_as(&settings.bucket, Arc::new(SystemClock::new()), &access_key, &secret_key).await;
     let store = Arc::new(Panics { bucket, session: id(1), is_healed: AtomicBool::new(false) });
     let shutdown = Shutdown::default();
     let app = App::build_on(Arc::clone(&store) as _, &settings, shutdown.clone(), false).await.unwrap();

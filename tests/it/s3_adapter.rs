@@ -9,12 +9,14 @@ mod lesser;
 mod refusals;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use kore_archiver::archive::s3::S3Store;
 use kore_archiver::archive::store::{Label, ObjectStore, Part, StoreError, UploadId};
+use kore_archiver::clock::{Clock, SystemClock};
 use kore_archiver::config::{BucketSettings, ChecksumChoice, Sse};
 use kore_archiver::key::{KeyTemplate, ObjectKey};
 use kore_archiver::receipt::{Checksums, Receipt, Tally};
@@ -46,7 +48,7 @@ fn settings(s3: &FakeS3) -> BucketSettings {
 
 async fn connected(s3: &FakeS3, settings: &BucketSettings) -> S3Store {
     let (access_key, secret_key) = s3.credentials();
-    S3Store::connect_as(settings, &access_key, &secret_key).await
+    S3Store::connect_as(settings, clock(), &access_key, &secret_key).await
 }
 
 /// A server that takes nothing without the owner, whom the settings name.
@@ -58,6 +60,10 @@ async fn fixture() -> (FakeS3, S3Store) {
 
 fn key() -> ObjectKey {
     ObjectKey::parse(KEY).unwrap()
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
 }
 
 fn label() -> Label {

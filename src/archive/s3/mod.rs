@@ -32,6 +32,7 @@ pub mod survey;
 mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
@@ -45,7 +46,7 @@ use self::flowing::{Flowed, Reception};
 use self::negotiation::{Attempt, Negotiation};
 use self::settings::Fixed;
 use super::store::{Label, ObjectBody, ObjectHead, ObjectStore, Part, StoreError, UploadId};
-use crate::clock::SystemClock;
+use crate::clock::Clock;
 use crate::config::{BucketSettings, ChecksumChoice};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt};
@@ -63,7 +64,7 @@ pub struct S3Store {
     completions: Negotiation,
     flows: Reception,
     flowed: Flowed,
-    clock: SystemClock,
+    clock: Arc<dyn Clock>,
     /// Whoever asks for reading back does not believe what the store reports.
     believes_reports: bool,
 }
@@ -77,16 +78,21 @@ impl fmt::Debug for S3Store {
 impl S3Store {
     /// A store for this bucket, with credentials of AWS's standard chain. Neither they nor the network are touched
     /// before the first call.
-    pub async fn connect(settings: &BucketSettings) -> Self {
-        Self::with(settings, None).await
+    pub async fn connect(settings: &BucketSettings, clock: Arc<dyn Clock>) -> Self {
+        Self::with(settings, clock, None).await
     }
 
     /// The same with these keys instead of the chain, which is the whole process's: for tests.
-    pub async fn connect_as(settings: &BucketSettings, access_key: &str, secret_key: &str) -> Self {
-        Self::with(settings, Some(Credentials::new(access_key, secret_key, None, None, "given"))).await
+    pub async fn connect_as(
+        settings: &BucketSettings,
+        clock: Arc<dyn Clock>,
+        access_key: &str,
+        secret_key: &str,
+    ) -> Self {
+        Self::with(settings, clock, Some(Credentials::new(access_key, secret_key, None, None, "given"))).await
     }
 
-    async fn with(settings: &BucketSettings, keys: Option<Credentials>) -> Self {
+    async fn with(settings: &BucketSettings, clock: Arc<dyn Clock>, keys: Option<Credentials>) -> Self {
         Self {
             connector: Connector::new(settings, keys).await,
             fixed: Fixed::from(settings),
@@ -95,7 +101,7 @@ impl S3Store {
             completions: Negotiation::of_completions(settings.checksum),
             flows: Reception::default(),
             flowed: Flowed::default(),
-            clock: SystemClock::new(),
+            clock,
             believes_reports: settings.checksum != ChecksumChoice::ReadBack,
         }
     }

@@ -118,7 +118,7 @@ impl S3Store {
         tokio::select! {
             biased;
             sent = sent => Some(sent),
-            () = progress.standstill(&self.clock, self.fixed.timeout) => None,
+            () = progress.standstill(&*self.clock, self.fixed.timeout) => None,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::key::ObjectKey;
 const REFUSED_SKEW_SECONDS: u64 = 15 * 60;
 
 pub(super) async fn check(report: &mut Report, settings: &Settings, write: bool) {
-    let store = Arc::new(S3Store::connect(&settings.bucket).await);
+    let store = Arc::new(S3Store::connect(&settings.bucket, Arc::new(SystemClock::new())).await);
     let introduction = store.introduce().await;
     let now = SystemClock::new().now();
     if let Some(theirs) = introduction.their_time {

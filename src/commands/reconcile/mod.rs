@@ -77,7 +77,7 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     let after = after(arguments)?;
     let desk = desk(settings).await?;
     let stop = CancellationToken::new();
-    let store = Arc::new(S3Store::connect(&settings.bucket).await);
+    let store = Arc::new(S3Store::connect(&settings.bucket, clock.clone()).await);
     let archive =
         Archive::new(store, Arc::new(NoLedger), &settings.bucket, &settings.transfer, clock.clone(), stop.clone());
     let auditor = Auditor {

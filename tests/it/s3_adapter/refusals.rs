@@ -37,7 +37,7 @@ async fn wrong_keys_are_credentials_and_appear_nowhere() {
     let s3 = FakeS3::start(Options::default()).await;
     let (access_key, secret_key) = s3.credentials();
     for (access_key, secret_key) in [(access_key.as_str(), "canary-secret"), ("AKIDCANARY", secret_key.as_str())] {
-        let store = S3Store::connect_as(&settings(&s3), access_key, secret_key).await;
+        let store = S3Store::connect_as(&settings(&s3), clock(), access_key, secret_key).await;
         let error = put(&store, &noise(9)).await.unwrap_err();
         for text in [format!("{error}"), format!("{error:?}"), format!("{store:?}")] {
             for secret in [secret_key, "Signature=", "AWS4-HMAC", "x-amz-security-token"] {
@@ -163,7 +163,7 @@ async fn with_the_environment_of_its_parent() {
         fs::write(&profile, text).unwrap();
     };
     let s3 = FakeS3::start(Options { secret_key: "first".to_owned(), ..Options::default() }).await;
-    let store = S3Store::connect(&settings(&s3)).await;
+    let store = S3Store::connect(&settings(&s3), clock()).await;
     let error = put(&store, &noise(9)).await.unwrap_err();
     assert!(error.to_string().contains("no AWS credentials were found"), "{error}");
     write("AKIDEXAMPLE", "first");
