@@ -78,9 +78,11 @@ mod tests {
             // What Kubernetes sets for a service of that name is no override of ours.
             ("KORE_ARCHIVER_PORT", "tcp://10.0.0.1:9464"),
             ("NO_COLOR", "1"),
+            ("_KORE_ARCHIVER_STARTED_ANEW", "1"),
         ]);
         let shown = format!("{environment:?}");
-        assert_eq!(shown, r#"Environment{"KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_SECRET", "NO_COLOR"}"#);
+        let expected = r#"Environment{"KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_SECRET", "NO_COLOR", "_KORE_ARCHIVER_STARTED_ANEW"}"#;
+        assert_eq!(shown, expected);
         assert_eq!(environment.get("NO_COLOR"), Some("1"));
         assert!(environment.forbids_colour());
         assert!(!Environment::from_iter([("NO_COLOR", "")]).forbids_colour());

@@ -91,6 +91,17 @@ async fn a_rest_that_goes_on_too_long_is_charged_to_the_row() {
     assert_eq!(cut_then(None, endless).await.unwrap(), b"0123456789");
 }
 
+/// As a file that is too large would be told at its start; its length is known by now.
+#[tokio::test]
+async fn a_head_beyond_all_bounds_while_a_body_goes_on_is_one_more_failed_try() {
+    let result = fetch(|request, _| match request {
+        0 => vec![send(format!("{TAGGED}0123"))],
+        1 => vec![send(format!("HTTP/1.1 206 Partial\r\n{}\r\n", "X: y\r\n".repeat(2000)))],
+        _ => vec![send(REST)],
+    });
+    assert_eq!(result.await.unwrap(), b"0123456789");
+}
+
 #[tokio::test]
 async fn what_the_host_says_while_it_is_asked_to_go_on_counts() {
     for code in [401, 403, 404, 410] {

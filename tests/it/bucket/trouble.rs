@@ -78,6 +78,19 @@ async fn what_is_found_in_the_bucket_does_not_prove_that_it_can_be_written_to() 
     world.assert_clean();
 }
 
+/// S3 says so where somebody else writes or deletes there at this moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_of_a_moment_is_looked_at_and_put_again_s4() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::PutObject, Times::Next(2), Fault::Status(409, "ConditionalRequestConflict"));
+    world.ready(&id(1), small_and_large()).await;
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.log_lines("\"paused\""), [] as [&str; 0]);
+    assert_eq!(daemon.stop().await, 0);
+    world.assert_clean();
+}
+
 /// The first call of each copy is a HEAD, whose refusal says nothing of why.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_clocks_that_are_wrong_are_told_from_a_permission_that_is_missing_s8_s10() {
