@@ -31,12 +31,12 @@ async fn prepared(op: Op) -> (FakeS3, BoxFuture<'static, Result<(), StoreError>>
         match op {
             Op::HeadObject => store.head(&key()).await.map(drop),
             Op::GetObject => read_back(&store).await.map(drop),
-            Op::PutObject => put(&store, &bytes).await.map(drop),
+            Op::PutObject => put(&store, &bytes).await,
             Op::CreateUpload => store.create_upload(&key(), &label()).await.map(drop),
             Op::UploadPart => {
                 store.put_part(&key(), &upload, 2, segments(&bytes), &Checksums::of([&bytes[..]])).await.map(drop)
             }
-            Op::CompleteUpload => store.complete(&key(), &upload, &parts, &receipt(&bytes)).await.map(drop),
+            Op::CompleteUpload => store.complete(&key(), &upload, &parts, &receipt(&bytes)).await,
             Op::AbortUpload => store.abort(&key(), &upload).await,
             Op::ListUploads => store.uploads(&key()).await.map(drop),
             other => unreachable!("the adapter makes no {other:?}"),

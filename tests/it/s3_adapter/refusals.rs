@@ -72,13 +72,13 @@ async fn each_missing_permission_is_named() {
     }
     let whole = receipt(&noise(9));
     let errors = [
-        ("s3:PutObject", put(&store, &noise(9)).await.map(drop)),
+        ("s3:PutObject", put(&store, &noise(9)).await),
         ("s3:PutObject", store.create_upload(&key(), &label()).await.map(drop)),
         (
             "s3:PutObject",
             store.put_part(&key(), &upload, 2, segments(&noise(9)), &Checksums::of([&noise(9)[..]])).await.map(drop),
         ),
-        ("s3:PutObject", store.complete(&key(), &upload, &parts, &whole).await.map(drop)),
+        ("s3:PutObject", store.complete(&key(), &upload, &parts, &whole).await),
         ("s3:GetObject", store.head(&key()).await.map(drop)),
         ("s3:GetObject", read_back(&store).await.map(drop)),
         ("s3:AbortMultipartUpload", store.abort(&key(), &upload).await),
