@@ -81,7 +81,8 @@ mod tests {
             ("_KORE_ARCHIVER_STARTED_ANEW", "1"),
         ]);
         let shown = format!("{environment:?}");
-        let expected = r#"Environment{"KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_SECRET", "NO_COLOR", "_KORE_ARCHIVER_STARTED_ANEW"}"#;
+        let expected =
+            r#"Environment{"KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_SECRET", "NO_COLOR", "_KORE_ARCHIVER_STARTED_ANEW"}"#;
         assert_eq!(shown, expected);
         assert_eq!(environment.get("NO_COLOR"), Some("1"));
         assert!(environment.forbids_colour());
