@@ -131,7 +131,7 @@ pub struct BucketSettings {
     pub tags: BTreeMap<String, String>,
     /// A role to assume for every request.
     pub assume_role_arn: Option<String>,
-    /// For one attempt of one request.
+    /// For one attempt of one request; of one with a body, how long that may stand still.
     pub timeout: Duration,
     /// How arrival is proven.
     pub checksum: ChecksumChoice,

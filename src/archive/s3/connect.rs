@@ -8,7 +8,8 @@
 //! those that create something (`PutObject`, `CreateMultipartUpload`, `CompleteMultipartUpload`) one, because somebody must
 //! look before the next: the archive does. In a long outage its token bucket (500, of which a repetition takes 5 or 10, and
 //! a success gives 1) runs dry, and there is one attempt each. What it does not repeat (a digest that did not match, what
-//! was refused) is repeated by [`super::negotiation`]. Everything slower is the queue's.
+//! was refused) is repeated by [`super::negotiation`], and a part whose body stood still, which the SDK does not see, by
+//! [`super::requests`]. Everything slower is the queue's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -119,7 +120,7 @@ async fn shared_config(origin: &Origin) -> SdkConfig {
         .http_client(origin.http.clone())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(timeouts)
-        // It would end a part whose link stalls for 5 s; `bucket.timeout` bounds every attempt already.
+        // It would end a part whose link stalls for 5 s; `bucket.timeout` bounds every standstill already.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     let config = match &origin.given {
         Some(given) => loader.credentials_provider(given.clone()).load().await,
