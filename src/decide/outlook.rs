@@ -81,7 +81,7 @@ impl Outlook<'_> {
         }
         let bounds = bounds(policy, backoff, history, now);
         let known = known(history, self.enqueued_at, self.call_ended_at);
-        let mut most = if now < bounds.old_from { bounds.most } else { bounds.most_old };
+        let mut most = bounds.most_now();
         if self.model.sessions() < FEW {
             most = most.min(backoff.wait(history.wait_step) * FEW_SCALE);
         }

@@ -104,7 +104,9 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    fn most_now(&self) -> Duration {
+    /// The longest wait that may begin now.
+    #[must_use]
+    pub fn most_now(&self) -> Duration {
         if self.now < self.old_from { self.most } else { self.most_old }
     }
 }
