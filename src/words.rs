@@ -6,6 +6,8 @@
 //! that holds a token or a signature goes as a whole. Control and invisible characters are escaped. Every message of the
 //! edges passes `message` or `plain` on its way out.
 
+use std::error::Error;
+
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -50,6 +52,22 @@ impl Secrets {
 pub(crate) fn plain(text: &str, limit: usize) -> String {
     let escaped: String = hidden(text).trim().chars().flat_map(escaped).collect();
     bounded(&escaped, limit)
+}
+
+/// An error and what lies under it, outermost first.
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |cause: &&'a (dyn Error + 'static)| (**cause).source())
+}
+
+/// An error with its causes, each said once.
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for words in causes(error).map(ToString::to_string) {
+        if !told.iter().any(|earlier| earlier.contains(&words)) {
+            told.push(words);
+        }
+    }
+    told.join(": ")
 }
 
 /// A whole message: our sentence, in which strangers' words may stand.

@@ -42,6 +42,7 @@ const ROUND: Duration = Duration::from_millis(2);
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 /// Results that may wait for the writer before claiming stops: what a blocked writer may cost in memory.
 const MOST_UNWRITTEN: usize = 10_000;
+
 /// The loop's state.
 #[derive(Debug)]
 pub struct Worker {

@@ -9,7 +9,7 @@ use std::io;
 
 use super::line::Surplus;
 use super::resolver::NotPublic;
-use crate::words::plain;
+use crate::words::{causes, plain, told};
 
 /// How much of an error's chain is told.
 const LONGEST_DESCRIPTION: usize = 200;
@@ -34,7 +34,7 @@ pub(crate) enum Fault {
 
 /// Sorts an error by what lies at its bottom.
 pub(crate) fn fault(error: &(dyn Error + 'static)) -> Fault {
-    chain(error).find_map(known).unwrap_or(Fault::Broken)
+    causes(error).find_map(known).unwrap_or(Fault::Broken)
 }
 
 fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {
@@ -57,23 +57,12 @@ fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {
     (io.kind() == io::ErrorKind::UnexpectedEof && !goodbye_missing).then_some(Fault::EndedShort)
 }
 
-/// What happened, in the words of the libraries, outermost first, each once.
+/// What happened, in the words of the libraries.
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
-    let mut told: Vec<String> = Vec::new();
-    for words in chain(error).map(ToString::to_string) {
-        if !told.iter().any(|earlier| earlier.contains(&words)) {
-            told.push(words);
-        }
-    }
-    plain(&told.join(": "), LONGEST_DESCRIPTION)
+    plain(&told(error), LONGEST_DESCRIPTION)
 }
 
 /// The same of an error that holds a URL, which may name a session.
 pub(crate) fn describe_without_url(error: reqwest::Error) -> String {
     describe(&error.without_url())
-}
-
-/// An error and what lies under it.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |cause: &&'a (dyn Error + 'static)| (**cause).source())
 }

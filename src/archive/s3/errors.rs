@@ -17,7 +17,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStreamError;
 
 use crate::archive::store::StoreError;
-use crate::words::{Secrets, plain};
+use crate::words::{Secrets, causes, plain, told};
 
 /// The longest text of a [`StoreError`], in characters.
 const LONGEST: usize = 500;
@@ -125,7 +125,7 @@ where
         region: response.headers().get("x-amz-bucket-region"),
     };
     if answer.code.is_empty() && (200..300).contains(&answer.status) {
-        let why = quoted(&known.hide(&chain(error)));
+        let why = quoted(&known.hide(&told(error)));
         let said = format!("{} succeeded, and what it was answered with cannot be read: {why}", call.name());
         return StoreError::Unavailable(bounded(&said)).into();
     }
@@ -134,7 +134,7 @@ where
 
 /// Nobody answered: the network, a timeout, or credentials that could not be had.
 fn unanswered<E: Error + 'static>(call: Call, error: &SdkError<E, HttpResponse>, known: &Secrets) -> StoreError {
-    let (name, why) = (call.name(), quoted(&known.hide(&chain(error))));
+    let (name, why) = (call.name(), quoted(&known.hide(&told(error))));
     if let Some(credentials) = cause::<CredentialsError>(error) {
         let message = no_credentials(name, credentials, known);
         return StoreError::Setup { reason: "credentials", message };
@@ -150,7 +150,7 @@ fn unanswered<E: Error + 'static>(call: Call, error: &SdkError<E, HttpResponse>,
 
 /// A body that stopped coming while it was read back.
 pub(super) fn broken_off(error: &ByteStreamError) -> StoreError {
-    StoreError::Unavailable(bounded(&format!("GetObject broke off: {}", quoted(&chain(error)))))
+    StoreError::Unavailable(bounded(&format!("GetObject broke off: {}", quoted(&told(error)))))
 }
 
 fn no_credentials(name: &str, error: &CredentialsError, known: &Secrets) -> String {
@@ -163,7 +163,7 @@ fn no_credentials(name: &str, error: &CredentialsError, known: &Secrets) -> Stri
         other => format!(
             "the AWS credentials could not be had ({}): check them, and bucket.assume_role_arn with its \
              sts:AssumeRole permission",
-            quoted(&known.hide(&chain(other)))
+            quoted(&known.hide(&told(other)))
         ),
     };
     bounded(&format!("{name} was not sent, because {why}"))
@@ -358,15 +358,6 @@ fn said(call: Call, answer: Answer<'_>) -> String {
 /// The first cause of that type.
 fn cause<'a, C: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a C> {
     causes(error).find_map(<dyn Error>::downcast_ref)
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 fn quoted(text: &str) -> String {
