@@ -6,7 +6,7 @@
 //! cannot say.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::pause::Pause;
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
-    /// Bytes of the line that names the holder.
-    named: u64,
+    /// The line that names the holder.
+    name: String,
     /// The queue itself, once it is locked as well.
     of_queue: Option<File>,
 }
@@ -50,8 +50,7 @@ impl RunLock {
             match error {
                 TryLockError::WouldBlock if tries < TRIES => clock.sleep(BETWEEN_TRIES).await,
                 TryLockError::WouldBlock => {
-                    let holder = holder_in(&mut file).unwrap_or_else(|| "it has not written its name yet".into());
-                    return Err(QueueError::Held { path: path.to_owned(), holder });
+                    return Err(QueueError::Held { path: path.to_owned(), holder: holder_in(&mut file) });
                 }
                 TryLockError::Error(error) => return Err(cannot(error)),
             }
@@ -62,10 +61,10 @@ impl RunLock {
         let _ = file.set_permissions(fs::Permissions::from_mode(0o660));
         file.set_len(0).map_err(cannot)?;
         let now = clock.now();
-        let text = format!("pid {} since {now}, version {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
-        // A full disk takes no name, and the lock needs none.
-        let named = file.write_all(text.as_bytes()).map_or(0, |()| text.len() as u64);
-        Ok(Self { file, named, of_queue: None })
+        let name = format!("pid {} since {now}, version {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
+        let lock = Self { file, name, of_queue: None };
+        lock.note(None);
+        Ok(lock)
     }
 
     /// Locks the queue's file itself, too: by a link to it, another daemon finds another lock file. It is not closed before
@@ -84,13 +83,16 @@ impl RunLock {
         Ok(())
     }
 
-    /// Says that the queue waits, or no longer does. Where the disk is full there is still room for a line in this file.
+    /// Says that the queue waits, or no longer does, below the holder's name. A disk that became full meanwhile still has
+    /// room for a line in this file; one that was full before has none for the name either, which the next note brings.
     pub fn note(&self, pause: Option<&Pause>) {
-        let _ = self.file.set_len(self.named);
-        if let Some(Pause { what, reason, message, since, until }) = pause {
+        let note = pause.map(|Pause { what, reason, message, since, until }| {
             let (since, until) = (since.to_string(), until.to_string());
-            let note = json!({ "what": what, "reason": reason, "since": since, "until": until, "message": message });
-            let _ = self.file.write_all_at(note.to_string().as_bytes(), self.named);
+            json!({ "what": what, "reason": reason, "since": since, "until": until, "message": message }).to_string()
+        });
+        let text = format!("{}{}", self.name, note.unwrap_or_default());
+        if self.file.write_all_at(text.as_bytes(), 0).is_ok() {
+            let _ = self.file.set_len(text.len() as u64);
         }
     }
 }
@@ -110,7 +112,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 /// was killed, and its process id may be another process's by now.
 #[must_use]
 pub fn holder(path: &Path) -> Option<String> {
-    held(path).and_then(|mut file| holder_in(&mut file))
+    held(path).map(|mut file| holder_in(&mut file))
 }
 
 /// The pause of the queue that its daemon notes, with the columns of `pauses`.
@@ -124,8 +126,10 @@ fn held(path: &Path) -> Option<File> {
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then_some(file)
 }
 
-fn holder_in(file: &mut File) -> Option<String> {
-    text(file)?.lines().next().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+/// A daemon that could not write its name holds the queue all the same.
+fn holder_in(file: &mut File) -> String {
+    let name = text(file).and_then(|text| text.lines().next().map(|line| line.trim().to_owned()));
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "it has not written its name yet".to_owned())
 }
 
 fn text(file: &mut File) -> Option<String> {
@@ -136,3 +140,35 @@ fn text(file: &mut File) -> Option<String> {
 
 /// More than both lines ever have.
 const LONGEST: u64 = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{SystemClock, Timestamp};
+
+    #[tokio::test]
+    async fn a_daemon_whose_name_found_no_room_holds_the_queue_and_brings_it_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let lock = RunLock::take(&path, &SystemClock::new()).await.unwrap();
+        let named = holder(&path).unwrap();
+        assert!(named.starts_with(&format!("pid {} since ", std::process::id())), "{named}");
+        // As a full disk leaves it.
+        lock.file.set_len(0).unwrap();
+        assert_eq!(holder(&path).as_deref(), Some("it has not written its name yet"));
+        let at = Timestamp::from_seconds(0);
+        let [long, short] = ["a long message", "short"].map(ToOwned::to_owned).map(|message| {
+            let (what, reason) = ("queue".to_owned(), "disk_full");
+            Pause { what, reason, message, since: at, until: at }
+        });
+        for pause in [long, short] {
+            lock.note(Some(&pause));
+            assert_eq!(holder(&path).as_ref(), Some(&named));
+            assert_eq!(noted(&path).unwrap()["message"], *pause.message);
+        }
+        lock.note(None);
+        assert_eq!((holder(&path), noted(&path)), (Some(named), None));
+        drop(lock);
+        assert_eq!(holder(&path), None);
+    }
+}
