@@ -117,7 +117,7 @@ fn insert(table: &mut Table, levels: &[&str], value: &Value) -> Result<(), Setti
     if rest.is_empty() {
         return match table.insert((*first).to_owned(), value.clone()).as_ref().and_then(origin) {
             None => Ok(()),
-            Some(other) => Err(SettingsError::new(name, format!("{other} sets the same key"))),
+            Some(other) => Err(two_names(name, other)),
         };
     }
     let inner = table.entry((*first).to_owned()).or_insert_with(|| Value::from(Table::new()));
@@ -139,6 +139,11 @@ fn one_form(file: &Table, variables: &Table) -> Result<(), SettingsError> {
         }
     }
     Ok(())
+}
+
+/// Of variables that differ in upper and lower case alone.
+pub(super) fn two_names(name: &str, other: &str) -> SettingsError {
+    SettingsError::new(name, format!("{other} sets the same key"))
 }
 
 fn two_forms(name: &str, other: &str, key: &str) -> SettingsError {

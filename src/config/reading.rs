@@ -233,7 +233,9 @@ pub(super) fn tags(tags: BTreeMap<String, String>) -> Read<BTreeMap<String, Stri
     }
     match tags.keys().find(|key| !is_sound(key)) {
         None => Ok(tags),
-        Some(key) => Err(format!("has the key {key:?}, expected 1 to 128 letters, digits, blanks and + - = . _ : / @")),
+        Some(key) => Err(format!(
+            "has the key {key:?}, expected 1 to 128 letters, digits, blanks and + - = . _ : / @, not beginning with aws:"
+        )),
     }
 }
 

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use super::environment::{Environment, PREFIX};
 use super::error::SettingsError;
-use super::layers::text_of;
+use super::layers::{text_of, two_names};
 
 /// A client secret is some 44 characters; what is longer than this is another file.
 const LONGEST: u64 = 4096;
@@ -109,7 +109,7 @@ pub(super) struct Secrets<'a> {
 
 impl<'a> Secrets<'a> {
     /// # Errors
-    /// Names a variable that is empty, or no text.
+    /// Names a variable that is empty, or no text, or is there in two spellings.
     pub(super) fn of(environment: &'a Environment) -> Result<Self, SettingsError> {
         let mut by_bot = BTreeMap::new();
         for (name, rest, value) in environment.overrides() {
@@ -120,7 +120,9 @@ impl<'a> Secrets<'a> {
                     let fault = fault.trim_start_matches("it ");
                     return Err(SettingsError::new(name, format!("bots.{bot}.client_secret {fault}")));
                 }
-                by_bot.insert(bot.to_owned(), (name, SecretString::from(secret)));
+                if let Some((other, _)) = by_bot.insert(bot.to_owned(), (name, SecretString::from(secret))) {
+                    return Err(two_names(name, other));
+                }
             }
         }
         Ok(Self { by_bot, credentials: environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from) })

@@ -208,8 +208,9 @@ impl Section {
     }
 
     fn place(&self, name: &str) -> String {
-        let variable = self.known.iter().find(|(known, _)| known == name).and_then(|(_, variable)| variable.clone());
-        variable.unwrap_or_else(|| self.file.clone())
+        let known = self.known.iter().find(|(known, _)| known == name).and_then(|(_, variable)| variable.as_deref());
+        let variable = known.or_else(|| self.unread.get(name).and_then(origin));
+        variable.unwrap_or(&self.file).to_owned()
     }
 
     fn dotted(&self, name: &str) -> String {

@@ -203,6 +203,7 @@ fn tags_stay_within_what_an_object_can_bear() {
     for key in ["", "aws:x", "a\\nb", &"k".repeat(129)] {
         let error = with_line("bucket", &format!("tags = {{ \"{key}\" = \"x\" }}")).unwrap_err();
         starts(&error, "config.toml: bucket.tags has the key \"");
+        assert!(error.ends_with("blanks and + - = . _ : / @, not beginning with aws:"), "{error}");
     }
 }
 
@@ -265,9 +266,17 @@ fn a_client_secret_in_the_file_is_refused_unseen() {
     let expected = "bots.default.client_secret belongs in a file that client_secret_file names, in the systemd credential client-secret.default, or in KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_SECRET";
     refused("bots.default", "client_secret = \"canary\"", expected);
     refused("bots.default", "client_secret = { x = \"canary\" }", expected);
+    let error = with_variable("BOTS__DEFAULT__CLIENT_SECRET__X", "canary").unwrap_err();
+    assert_eq!(error, format!("KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_SECRET__X: {expected}"));
     let path =
         "bots.default.client_secret_file is a text (not shown here), expected an absolute path, beginning with \"/\"";
     refused("bots.default", "client_secret_file = \"canary\"", path);
+}
+
+#[test]
+fn a_client_secret_in_two_variables_is_refused_rather_than_chosen() {
+    let error = with_variable("bots__default__client_secret", "canary").unwrap_err();
+    assert_eq!(error, format!("KORE_ARCHIVER__bots__default__client_secret: {} sets the same key", SECRET.0));
 }
 
 #[test]
