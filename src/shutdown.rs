@@ -19,24 +19,24 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Listens to the signals of this process.
+    /// Listens to the signals of this process, which the second one ends with this exit code.
     ///
     /// # Errors
     /// The operating system's, if it takes no signal handler.
-    pub fn on_signals() -> std::io::Result<Self> {
+    pub fn on_signals(at_once: i32) -> std::io::Result<Self> {
         let shutdown = Self::default();
-        tokio::spawn(shutdown.clone().listen(Signals::new()?));
+        tokio::spawn(shutdown.clone().listen(Signals::new()?, at_once));
         Ok(shutdown)
     }
 
-    async fn listen(self, mut signals: Signals) {
+    async fn listen(self, mut signals: Signals, at_once: i32) {
         signals.next().await;
         self.soft.cancel();
         tracing::info!("stopping: nothing is claimed any more; what is under way is finished, or given back");
         signals.next().await;
         tracing::warn!("stopping at once; what is under way is looked at again after the next start");
         crate::telemetry::flush();
-        std::process::exit(0);
+        std::process::exit(at_once);
     }
 }
 

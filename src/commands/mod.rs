@@ -88,6 +88,16 @@ pub enum Exit {
     NeedsAPerson,
 }
 
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::NeedsAPerson => 3,
+        }
+    }
+}
+
 /// A command line that is well-formed and makes no sense (exit 2).
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -98,9 +108,7 @@ pub struct Usage(String);
 pub fn main(cli: &Cli) -> u8 {
     let _farewell = Farewell;
     match carry_out(cli) {
-        Ok(Exit::Done) => 0,
-        Ok(Exit::Failed) => 1,
-        Ok(Exit::NeedsAPerson) => 3,
+        Ok(exit) => exit.code(),
         Err(error) => {
             output::end_with(Level::ERROR, &format!("{error:#}"));
             code(&error)

@@ -199,6 +199,20 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(daemon.stop().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_until_nothing_is_pending_is_not_told_so_by_a_second_signal() {
+    let mut world = phase("the download stalls").await;
+    world.set("transfer.drain_timeout", "\"60s\"");
+    let mut command = world.command(&["run", "--until-empty"]);
+    command.stderr(std::fs::File::create(world.path("log")).unwrap());
+    let mut daemon = world.daemon_of(command).await;
+    until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
+    daemon.signal("TERM");
+    world.until_logged("stopping: nothing").await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await.code(), Some(3));
+}
+
 /// As under `nohup`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hang_up_that_was_ignored_before_it_started_stays_ignored() {
