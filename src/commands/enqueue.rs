@@ -1,7 +1,7 @@
 //! `enqueue`: the convenience over INSERT. All of it is put in, or, if one id will not do, nothing.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 
 use anyhow::Context;
 use clap::Args;
@@ -47,6 +47,8 @@ pub(super) struct Arguments {
 
 /// Editors of Windows begin files with it.
 const BYTE_ORDER_MARK: char = '\u{feff}';
+/// Room for an id and many blanks. What is no list at all may have no line end.
+const LONGEST_LINE: u64 = 4096;
 
 pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
     let order = order(arguments, settings)?;
@@ -84,17 +86,25 @@ fn ids(arguments: &Arguments) -> anyhow::Result<Vec<SessionId>> {
         ids.push(parse(text, "on the command line")?);
     }
     if let Some(file) = &arguments.file {
-        let reader: Box<dyn BufRead> = match file.as_str() {
+        let mut reader: Box<dyn BufRead> = match file.as_str() {
             "-" => Box::new(io::stdin().lock()),
             path => Box::new(BufReader::new(File::open(path).with_context(|| format!("cannot read {path}"))?)),
         };
-        for (number, line) in reader.split(b'\n').enumerate() {
-            let line = line.with_context(|| format!("cannot read line {} of {file}", number + 1))?;
+        for number in 1_u64.. {
+            let mut line = Vec::new();
+            let read = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line);
+            if read.with_context(|| format!("cannot read line {number} of {file}"))? == 0 {
+                break;
+            }
+            if line.len() as u64 == LONGEST_LINE {
+                let text = format!("line {number} of {file} has {LONGEST_LINE} bytes or more; nothing was enqueued");
+                return Err(Usage(text).into());
+            }
             // What is no text is no id either, and is told as one.
             let line = String::from_utf8_lossy(&line);
-            let line = if number == 0 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
+            let line = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
             if !line.trim().is_empty() {
-                ids.push(parse(line.trim(), &format!("in line {} of {file}", number + 1))?);
+                ids.push(parse(line.trim(), &format!("in line {number} of {file}"))?);
             }
         }
     }

@@ -68,5 +68,5 @@ fn selection(arguments: &Arguments) -> Result<Selection, Usage> {
 fn reason(arguments: &Arguments) -> Result<Option<Reason>, Usage> {
     let Some(text) = &arguments.reason else { return Ok(None) };
     let words = Reason::ALL.map(Reason::as_str).join(", ");
-    Reason::parse(text).map(Some).ok_or_else(|| Usage(format!("--reason {text}: there are {words}")))
+    Reason::parse(text).map(Some).ok_or_else(|| Usage(format!("--reason {}: there are {words}", output::plain(text))))
 }

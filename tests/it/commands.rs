@@ -114,6 +114,10 @@ async fn ids_are_enqueued_from_arguments_files_and_pipes_all_or_none() {
         );
         assert!(!err(&refused).contains('\u{1b}'));
     }
+    // What has no line end is no list, and is not read to its own.
+    let endless = fed(world.command(&["enqueue", "--file", "-"]), &format!("{}\n{}", id(7), "x".repeat(1 << 20)));
+    assert_eq!((endless.status.code(), out(&endless).as_str()), (Some(2), ""));
+    assert!(err(&endless).contains("line 2 of - has 4096 bytes or more; nothing was enqueued"), "{}", err(&endless));
     assert_eq!(world.rows("SELECT session_id FROM sessions").await.len(), 5);
     // What an INSERT may say, and the daemon copies as it is.
     for odd in ["{\"n\":1e400}", "{\"a\":\"\\ud800\"}"] {
@@ -271,12 +275,13 @@ async fn rows_are_sent_back_by_id_by_state_and_by_reason() {
         &["retry"][..],
         &["retry", "--state", "broken"],
         &["retry", "--state", "pending"],
-        &["retry", "--state", "failed", "--reason", "because"],
+        &["retry", "--state", "failed", "--reason", "because\u{202e}"],
         &["retry", "a b"],
         &["retry", "a", "--state", "failed"],
     ] {
         let refused = world.run(wrong);
         assert_eq!((refused.status.code(), out(&refused).as_str()), (Some(2), ""), "{wrong:?}");
+        assert!(!err(&refused).contains('\u{202e}'), "{wrong:?}");
     }
     world.kore.session(&id(1), ready(1));
     world.kore.session(&id(2), ready(2));
