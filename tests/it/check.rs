@@ -111,6 +111,17 @@ async fn offline_asks_nobody_and_a_missing_queue_is_exit_74() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_another_program_keeps_to_itself_is_a_fault_and_not_a_failure() {
+    let world = world().await;
+    let mut other = world.sql().await;
+    let keep = "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; INSERT INTO sessions (session_id) VALUES ('a')";
+    sqlx::raw_sql(keep).execute(&mut other).await.expect("nobody else has it open");
+    one_fault(&world, &["--offline"], &["another program", "end that program's transaction"]);
+    drop(other);
+    clean(&world, &["--offline"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_its_group_cannot_write_or_others_can_read_is_a_fault() {
     let world = world().await;
     let (folder, file) = (world.folder.path(), world.queue_path());

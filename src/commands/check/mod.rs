@@ -19,6 +19,7 @@ use clap::Args;
 
 use super::Exit;
 use crate::config::{Environment, Settings};
+use crate::queue::QueueError;
 use report::Report;
 
 #[derive(Debug, Args)]
@@ -65,8 +66,12 @@ pub(super) async fn run(
         bucket::check(&mut report, settings, arguments.write).await;
     }
     let has_fault = report.end()?;
-    // Only `run` and `enqueue` create a queue; for everybody else its absence is exit 74.
-    desk?;
+    // Only `run` and `enqueue` create a queue; for everybody else its absence is exit 74. One that somebody else has locked is
+    // a fault like any other.
+    match desk {
+        Ok(_) | Err(QueueError::Busy(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(if has_fault { Exit::NeedsAPerson } else { Exit::Done })
 }
 

@@ -28,18 +28,19 @@ pub(super) async fn check(report: &mut Report, path: &Path) -> Result<Desk, Queu
     if path.exists() {
         of_files(report, path, folder_facts.as_ref());
     }
-    match Desk::open(path).await {
+    let looked = match Desk::open(path).await {
         Ok(desk) => of_contents(report, desk).await,
-        Err(error) => {
-            let advice = if path.exists() {
-                "see the message; nothing was changed"
-            } else {
-                "start the daemon, or enqueue a first session: both create it"
-            };
-            report.fault("queue", &error.to_string(), advice);
-            Err(error)
-        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &looked {
+        let advice = match error {
+            QueueError::Busy(_) => "end that program's transaction (`fuser -v` on the queue names it), and try again",
+            _ if path.exists() => "see the message; nothing was changed",
+            _ => "start the daemon, or enqueue a first session: both create it",
+        };
+        report.fault("queue", &error.to_string(), advice);
     }
+    looked
 }
 
 fn of_folder(report: &mut Report, folder: &Path, facts: &Metadata) {
@@ -140,10 +141,7 @@ async fn of_contents(report: &mut Report, desk: Desk) -> Result<Desk, QueueError
         Err(QueueError::Busy(_)) => {
             report.note("queue", "it is whole; another program is writing, so this could not be tried now");
         }
-        Err(error) => {
-            report.fault("queue", &error.to_string(), "see the message; nothing was changed");
-            return Err(error);
-        }
+        Err(error) => return Err(error),
     }
     let stateless = desk.count_stateless().await?;
     if stateless > 0 {
