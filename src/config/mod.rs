@@ -32,7 +32,7 @@ mod text;
 
 pub use environment::Environment;
 pub use error::SettingsError;
-pub use read::{DEFAULT_PATH, read, read_without_secrets};
+pub use read::{DEFAULT_PATH, file_of, read, read_without_secrets};
 pub use secret::ClientSecret;
 pub use text::{parse_duration, parse_size, write_duration, write_size};
 

@@ -58,11 +58,16 @@ pub fn read_without_secrets(path: Option<&Path>, environment: &Environment) -> R
     from(path, environment, Need::Nothing)
 }
 
-fn from(path: Option<&Path>, environment: &Environment, need: Need) -> Result<Settings, SettingsError> {
+/// The settings file that is read: `path`, or [`DEFAULT_PATH`] if it exists.
+#[must_use]
+pub fn file_of(path: Option<&Path>) -> Option<&Path> {
     let default = Path::new(DEFAULT_PATH);
     // A default file that cannot even be looked for is a fault to be shown, not a missing file.
-    let default = (!matches!(default.try_exists(), Ok(false))).then_some(default);
-    match path.or(default) {
+    path.or_else(|| (!matches!(default.try_exists(), Ok(false))).then_some(default))
+}
+
+fn from(path: Option<&Path>, environment: &Environment, need: Need) -> Result<Settings, SettingsError> {
+    match file_of(path) {
         Some(path) => settings(layers::of_file(path)?, &path.display().to_string(), environment, need),
         None => settings(Table::new(), NO_FILE, environment, need),
     }

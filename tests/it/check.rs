@@ -111,6 +111,28 @@ async fn offline_asks_nobody_and_a_missing_queue_is_exit_74() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_environment_alone_are_not_said_to_stand_in_a_file() {
+    if Path::new(kore_archiver::config::DEFAULT_PATH).exists() {
+        return println!("SKIPPED: this machine has a settings file");
+    }
+    let world = world().await;
+    let output = Command::new(world.command(&[]).get_program())
+        .args(["check", "--offline"])
+        .env("KORE_ARCHIVER__QUEUE__PATH", world.queue_path())
+        .env("KORE_ARCHIVER__BOTS__DEFAULT__HOST", "https://platform.kore.ai")
+        .env("KORE_ARCHIVER__BOTS__DEFAULT__BOT_ID", "st-1")
+        .env("KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_ID", "cs-1")
+        .env("KORE_ARCHIVER__BOTS__DEFAULT__CLIENT_SECRET", "a secret of the environment")
+        .env("KORE_ARCHIVER__BUCKET__NAME", "recordings")
+        .env("KORE_ARCHIVER__BUCKET__REGION", "eu-central-1")
+        .output()
+        .expect("the binary starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("the environment holds, and no settings file was read; bots: default"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_another_program_keeps_to_itself_is_a_fault_and_not_a_failure() {
     let world = world().await;
     let mut other = world.sql().await;

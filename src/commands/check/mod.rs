@@ -77,9 +77,12 @@ pub(super) async fn run(
 
 /// They were read before this began; what is allowed and doubtful is left to say.
 fn of_settings(report: &mut Report, settings: &Settings, file: Option<&Path>) {
-    let file = file.unwrap_or(Path::new(crate::config::DEFAULT_PATH)).display();
+    let held = match crate::config::file_of(file) {
+        Some(file) => format!("{} and the environment hold", file.display()),
+        None => "the environment holds, and no settings file was read".to_owned(),
+    };
     let bots = settings.bots.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    report.ok("settings", &format!("{file} and the environment hold; bots: {bots}; bucket: {}", settings.bucket.name));
+    report.ok("settings", &format!("{held}; bots: {bots}; bucket: {}", settings.bucket.name));
     for warning in settings.warnings() {
         report.note("settings", &warning);
     }
