@@ -5,9 +5,15 @@
 //! before the line is logged, because a log may take its time.
 
 use std::fs;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+
+/// What comes so soon after a signal is the same request: `timeout` sends its own to the process and to its group.
+pub(crate) const ONE_REQUEST: Duration = Duration::from_millis(250);
 
 /// Two tokens: what is under way may finish after `soft`, and is called off after `hard`.
 #[derive(Clone, Debug, Default)]
@@ -23,17 +29,20 @@ impl Shutdown {
     ///
     /// # Errors
     /// The operating system's, if it takes no signal handler.
-    pub fn on_signals(at_once: i32) -> std::io::Result<Self> {
+    pub fn on_signals(at_once: i32, clock: impl Clock + 'static) -> std::io::Result<Self> {
         let shutdown = Self::default();
-        tokio::spawn(shutdown.clone().listen(Signals::new()?, at_once));
+        tokio::spawn(shutdown.clone().listen(Signals::new()?, at_once, clock));
         Ok(shutdown)
     }
 
-    async fn listen(self, mut signals: Signals, at_once: i32) {
+    async fn listen(self, mut signals: Signals, at_once: i32, clock: impl Clock) {
         signals.next().await;
         self.soft.cancel();
         tracing::info!("stopping: nothing is claimed any more; what is under way is finished, or given back");
-        signals.next().await;
+        let first = clock.elapsed();
+        while clock.elapsed().saturating_sub(first) < ONE_REQUEST {
+            signals.next().await;
+        }
         tracing::warn!("stopping at once; what is under way is looked at again after the next start");
         crate::telemetry::flush();
         std::process::exit(at_once);

@@ -19,8 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Environment, Settings, SettingsError};
 use crate::queue::QueueError;
+use crate::shutdown::ONE_REQUEST;
 use crate::telemetry::Farewell;
 
 /// The command line.
@@ -174,7 +176,10 @@ async fn interruption() {
     tokio::spawn(async move {
         next().await;
         is_heard.cancel();
-        next().await;
+        let first = SystemClock::new();
+        while first.elapsed() < ONE_REQUEST {
+            next().await;
+        }
         std::process::exit(1);
     });
     heard.cancelled().await;

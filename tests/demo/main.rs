@@ -77,7 +77,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<bool> {
     telemetry::init_file(&settings.log, scene.log_file()?)?;
     let (access_key, secret_key) = scene.s3.credentials();
     let store = S3Store::connect_as(&settings.bucket, Arc::new(SystemClock::new()), &access_key, &secret_key).await;
-    let shutdown = Shutdown::on_signals(0)?;
+    let shutdown = Shutdown::on_signals(0, SystemClock::new())?;
     let app = App::build_on(Arc::new(store), &settings, shutdown.clone(), false).await?;
     let mut daemon = pin!(app.run());
 

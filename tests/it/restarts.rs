@@ -186,6 +186,7 @@ async fn a_second_signal_ends_it_at_once() {
     until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
     daemon.signal("TERM");
     world.until_logged("stopping: nothing").await;
+    rest(500).await;
     let began = now();
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await.code(), Some(0));
@@ -209,8 +210,23 @@ async fn who_waits_until_nothing_is_pending_is_not_told_so_by_a_second_signal() 
     until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
     daemon.signal("TERM");
     world.until_logged("stopping: nothing").await;
+    rest(500).await;
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await.code(), Some(3));
+}
+
+/// As `timeout` sends them, to the process and to its group.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_signals_at_once_are_one() {
+    let world = phase("the download stalls").await;
+    let mut daemon = world.daemon().await;
+    until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
+    // Of two kinds, because two of one kind may come as one.
+    let both = ["-c", "kill -TERM $0; kill -INT $0", &daemon.id().to_string()];
+    assert!(std::process::Command::new("sh").args(both).status().unwrap().success());
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    assert!(!world.log().contains("stopping at once"), "{}", world.log());
+    assert_eq!(world.s3.open_uploads().len(), 0, "there was time to abort it");
 }
 
 /// As under `nohup`.
