@@ -73,6 +73,8 @@ impl S3Store {
             .put(&self.client().await, key, label)
             .set_if_none_match(terms.condition())
             .content_length(wire::signed(body.len()))
+            // Said beside the value, because a bucket with a default retention asks for it.
+            .set_checksum_algorithm(wire::algorithm(terms.proof))
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_crc32(crc32)
             .body(body::replayable(body, &progress));

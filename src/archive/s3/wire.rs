@@ -60,7 +60,7 @@ pub(super) fn part_number(number: u32) -> i32 {
     i32::try_from(number).expect("an upload has at most 10,000 parts")
 }
 
-/// What a multipart upload is created with.
+/// What an object or an upload is said to be proved by.
 pub(super) fn algorithm(proof: Proof) -> Option<ChecksumAlgorithm> {
     match proof {
         Proof::Crc64Nvme => Some(ChecksumAlgorithm::Crc64Nvme),

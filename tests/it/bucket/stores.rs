@@ -49,6 +49,16 @@ async fn a_store_that_refuses_crc64nvme_gets_crc32_and_one_that_refuses_both_is_
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_whose_object_lock_sets_a_retention_is_told_how_each_object_is_proved_s12() {
+    for checksum in ["auto", "crc64nvme", "crc32"] {
+        let mut world = World::in_parts().await;
+        world.set("bucket.checksum", &format!("{checksum:?}"));
+        world.s3.fail_next(Op::PutObject, Times::Forever, Fault::Refuse(Asked::Trust, 400, "InvalidRequest"));
+        archive(&world).await;
+    }
+}
+
 /// What a store may refuse, where, and with which words: nothing of it is what a person must put right.
 const REFUSALS: &[&[(Op, Fault)]] = &[
     &[(Op::Any, Fault::Refuse(Asked::Condition, 501, "NotImplemented"))],

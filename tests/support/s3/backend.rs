@@ -230,6 +230,7 @@ fn refuse(quirks: &Quirks, headers: &HeaderMap, lists_sums: bool) -> S3Result<()
         Asked::WholeChecksum => !named.is_empty() || headers.contains_key("x-amz-checksum-type"),
         Asked::PartChecksums => lists_sums,
         Asked::ObjectSize => headers.contains_key("x-amz-mp-object-size"),
+        Asked::Trust => !["content-md5", "x-amz-sdk-checksum-algorithm"].iter().any(|name| headers.contains_key(*name)),
     };
     match quirks.refused().find(|(asked, ..)| asks(*asked)) {
         Some((asked, status, code)) => {

@@ -99,6 +99,9 @@ pub enum Asked {
     PartChecksums,
     /// `x-amz-mp-object-size`.
     ObjectSize,
+    /// To be kept unread: it names neither `Content-MD5` nor `x-amz-sdk-checksum-algorithm`, one of which is asked for where
+    /// Object Lock sets a retention.
+    Trust,
 }
 
 /// What HEAD says instead of the truth.
