@@ -19,12 +19,12 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::flights::Flights;
 use crate::kore::budget::Budget;
 use crate::metrics::Metrics;
 use crate::pause::Pauses;
-use crate::queue::{Desk, QueueError};
+use crate::queue::{Counts, Desk, QueueError};
 use crate::session::State;
 use crate::worker::Vitals;
 
@@ -66,10 +66,8 @@ pub struct Site {
 pub struct Counted {
     at: Duration,
     took: Duration,
-    /// By state.
-    counts: Vec<(String, i64)>,
+    counts: Counts,
     due: i64,
-    oldest_pending: Option<Timestamp>,
 }
 
 impl Site {
@@ -84,19 +82,15 @@ impl Site {
         }
         let (now, counts) = (self.clock.now(), self.desk.counts().await?);
         for state in State::ALL {
-            let count = counts.iter().find(|count| count.0 == state.as_str()).map_or(0, |count| count.1);
-            self.metrics.sessions(state.as_str(), as_float(count));
+            self.metrics.sessions(state.as_str(), as_float(counts.of(state)));
         }
-        let pending = counts.iter().find(|count| count.0 == State::Pending.as_str());
-        let oldest_pending = pending.and_then(|count| Timestamp::parse(count.2.as_deref()?).ok());
         let due = self.desk.due(now, MOST_DUE).await? - i64::try_from(self.vitals.in_hand()).unwrap_or(0);
         let due = due.max(0);
-        let age = oldest_pending.map_or(Duration::ZERO, |oldest| now.since(oldest));
+        let age = counts.oldest(State::Pending).map_or(Duration::ZERO, |oldest| now.since(oldest));
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and no log is that long")]
         self.metrics.queue(age, as_float(due), self.desk.wal_bytes() as f64);
         let (at, took) = (self.clock.elapsed(), self.clock.elapsed().saturating_sub(began));
-        let counts = counts.into_iter().map(|(state, count, _)| (state, count)).collect();
-        let fresh = Counted { at, took, counts, due, oldest_pending };
+        let fresh = Counted { at, took, counts, due };
         *counted = Some(fresh.clone());
         Ok(fresh)
     }
@@ -118,9 +112,9 @@ impl Site {
     }
 
     async fn queue_facts(&self) -> Result<page::QueueFacts, QueueError> {
-        let Counted { counts, due, oldest_pending, .. } = self.count().await?;
+        let Counted { counts, due, .. } = self.count().await?;
         let failures = self.desk.newest_in_need(NEWEST).await?;
-        Ok(page::QueueFacts { counts, due, oldest_pending, failures })
+        Ok(page::QueueFacts { counts, due, failures })
     }
 }
 

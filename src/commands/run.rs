@@ -13,7 +13,7 @@ use super::{Exit, output};
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::queue::Desk;
+use crate::queue::{Count, Counts, Desk};
 use crate::session::State;
 use crate::shutdown::Shutdown;
 
@@ -66,14 +66,15 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
 }
 
 /// What is not done, by state: `not done: 2 failed, 1 pending; …`. `None` if all is.
-fn left(counts: &[(String, i64, Option<String>)]) -> Option<String> {
-    let left: Vec<_> = counts.iter().filter(|(state, ..)| state != State::Done.as_str()).collect();
+fn left(counts: &Counts) -> Option<String> {
+    let left: Vec<_> = counts.0.iter().filter(|count| count.state != State::Done.as_str()).collect();
     if left.is_empty() {
         return None;
     }
-    let states: Vec<_> = left.iter().map(|(state, count, _)| format!("{count} {}", output::plain(state))).collect();
+    let told = |count: &&Count| format!("{} {}", count.sessions, output::plain(&count.state));
+    let states: Vec<_> = left.iter().map(told).collect();
     let is_listed = |state: &str| [State::Suspect, State::Failed].iter().any(|listed| listed.as_str() == state);
-    let list = if left.iter().any(|(state, ..)| is_listed(state)) {
+    let list = if left.iter().any(|count| is_listed(&count.state)) {
         "`kore-archiver status` lists the newest that failed or are suspect, "
     } else {
         ""
@@ -89,12 +90,11 @@ async fn draw(desk: Arc<Desk>, has_ended: CancellationToken) {
     let mut is_last = false;
     loop {
         if let Ok(counts) = desk.counts().await {
-            let of = |state: State| counts.iter().find(|count| count.0 == state.as_str()).map_or(0, |count| count.1);
-            let all: i64 = counts.iter().map(|count| count.1).sum();
-            let settled = all - of(State::Pending);
+            let all: i64 = counts.0.iter().map(|count| count.sessions).sum();
+            let settled = all - counts.of(State::Pending);
             bar.set_length(u64::try_from(all).unwrap_or(0));
             bar.set_position(u64::try_from(settled).unwrap_or(0));
-            let not_done = settled - of(State::Done);
+            let not_done = settled - counts.of(State::Done);
             bar.set_message(format!("{settled}/{all} sessions, {not_done} not archived"));
         }
         if is_last {
@@ -117,8 +117,12 @@ mod tests {
     #[test]
     fn what_is_left_is_counted_by_state_and_the_list_of_status_named_where_it_has_some() {
         let left = |counts: &[(&str, i64)]| {
-            let counts: Vec<_> = counts.iter().map(|(state, count)| ((*state).to_owned(), *count, None)).collect();
-            left(&counts)
+            let count = |(state, sessions): &(&str, i64)| Count {
+                state: (*state).to_owned(),
+                sessions: *sessions,
+                oldest: None,
+            };
+            left(&Counts(counts.iter().map(count).collect()))
         };
         assert_eq!(left(&[("done", 3)]), None);
         assert_eq!(left(&[]), None);

@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::config::write_size;
 use crate::flights::InFlight;
 use crate::pause::Pause;
+use crate::queue::Counts;
 use crate::queue::desk::Record;
 use crate::session::{Reason, State};
 
@@ -52,10 +53,8 @@ pub(super) struct Facts {
 /// What the queue says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct QueueFacts {
-    /// By state.
-    pub(super) counts: Vec<(String, i64)>,
+    pub(super) counts: Counts,
     pub(super) due: i64,
-    pub(super) oldest_pending: Option<Timestamp>,
     pub(super) failures: Vec<Record>,
 }
 
@@ -112,11 +111,8 @@ fn banner(facts: &Facts) -> (&'static str, String) {
 
 /// A queue that cannot be read has counts all the same: nobody may take them for none.
 fn counts(queue: Option<&QueueFacts>) -> String {
-    let of = |queue: &QueueFacts, state: State| {
-        queue.counts.iter().find(|count| count.0 == state.as_str()).map_or(0, |count| count.1)
-    };
     let card = |state: State| {
-        let count = queue.map(|queue| of(queue, state));
+        let count = queue.map(|queue| queue.counts.of(state));
         let class = match state {
             State::Suspect | State::Failed if count > Some(0) => "bad",
             State::Pending | State::Done | State::Suspect | State::Unavailable | State::Failed => "",
@@ -129,7 +125,7 @@ fn counts(queue: Option<&QueueFacts>) -> String {
 
 fn waiting(facts: &Facts, queue: Option<&QueueFacts>) -> String {
     let Some(queue) = queue else { return String::new() };
-    let Some(oldest) = queue.oldest_pending else { return "Nothing is pending.".to_owned() };
+    let Some(oldest) = queue.counts.oldest(State::Pending) else { return "Nothing is pending.".to_owned() };
     let age = duration(facts.now.since(oldest));
     format!("The oldest pending session was enqueued {age} ago. Due and not yet taken: {}.", grouped(queue.due))
 }

@@ -12,10 +12,10 @@ use crate::clock::Timestamp;
 use crate::decide::Seen;
 use crate::key::{KeyParts, Named, ObjectKey, distinct_names};
 use crate::metrics::Stage;
-use crate::queue::Row;
 use crate::queue::desk::Record;
 use crate::queue::write::Facts;
-use crate::receipt::{Crc64Nvme, Receipt, Sha256};
+use crate::queue::{self, Row};
+use crate::receipt::{Receipt, Sha256};
 use crate::source::SourceFile;
 
 /// One file and where it belongs.
@@ -74,12 +74,7 @@ impl Journeys {
         if text("bucket")? != self.bucket {
             return None;
         }
-        let receipt = Receipt {
-            bytes: record.get("bytes")?.as_u64()?,
-            sha256: Sha256::from_hex(&text("sha256")?)?,
-            crc64nvme: Crc64Nvme::from_base64(&text("crc64nvme")?)?,
-            crc32: None,
-        };
+        let (key, receipt) = queue::proven(record)?;
         let facts = Facts {
             content_type: text("content_type")?,
             suspect: text("suspect"),
@@ -88,7 +83,7 @@ impl Journeys {
             sample_rate: record.get("sample_rate").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
         };
         let archived_at = Timestamp::parse(&text("archived_at")?).ok()?;
-        Some((text("source")?, Proven { archived_at, key: ObjectKey::parse(text("key")?).ok()?, receipt, facts }))
+        Some((text("source")?, Proven { archived_at, key, receipt, facts }))
     }
 }
 

@@ -4,21 +4,70 @@ use super::desk::{Desk, RECORDING_COLUMNS, Record};
 use super::index::{count_due, count_due_of};
 use super::{Lease, QueueError};
 use crate::clock::Timestamp;
-use crate::session::SessionId;
+use crate::key::ObjectKey;
+use crate::receipt::{Crc64Nvme, Receipt, Sha256};
+use crate::session::{SessionId, State};
+
+/// How many rows are in each state that any is in.
+#[derive(Clone, Debug, Default)]
+pub struct Counts(pub Vec<Count>);
+
+/// The rows of one state.
+#[derive(Clone, Debug)]
+pub struct Count {
+    /// As it stands in the table: another word than a [`State`]'s, where somebody switched the table's checks off.
+    pub state: String,
+    /// How many rows.
+    pub sessions: i64,
+    /// When the first of them was enqueued.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Counts {
+    /// How many rows are in this state.
+    #[must_use]
+    pub fn of(&self, state: State) -> i64 {
+        self.in_state(state).map_or(0, |count| count.sessions)
+    }
+
+    /// When the first row of this state was enqueued.
+    #[must_use]
+    pub fn oldest(&self, state: State) -> Option<Timestamp> {
+        self.in_state(state)?.oldest
+    }
+
+    fn in_state(&self, state: State) -> Option<&Count> {
+        self.0.iter().find(|count| count.state == state.as_str())
+    }
+}
+
+/// Where a recording was put, and which bytes, as its line says; `None` if the line is not of the daemon's making.
+#[must_use]
+pub fn proven(record: &Record) -> Option<(ObjectKey, Receipt)> {
+    let text = |column: &str| record.get(column)?.as_str();
+    let receipt = Receipt {
+        bytes: record.get("bytes")?.as_u64()?,
+        sha256: Sha256::from_hex(text("sha256")?)?,
+        crc64nvme: Crc64Nvme::from_base64(text("crc64nvme")?)?,
+        crc32: None,
+    };
+    Some((ObjectKey::parse(text("key")?.to_owned()).ok()?, receipt))
+}
 
 impl Desk {
     /// How many rows are in each state, by an index alone.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
-    pub async fn counts(&self) -> Result<Vec<(String, i64, Option<String>)>, QueueError> {
+    pub async fn counts(&self) -> Result<Counts, QueueError> {
         let sql = "SELECT state, COUNT(*) AS sessions, MIN(enqueued_at) AS oldest FROM sessions GROUP BY state";
         let rows = self.read(sql, &[]).await?;
-        let count = |row: &Record| {
-            let state = row["state"].as_str().unwrap_or_default().to_owned();
-            (state, row["sessions"].as_i64().unwrap_or_default(), row["oldest"].as_str().map(ToOwned::to_owned))
+        let count = |row: &Record| Count {
+            state: row["state"].as_str().unwrap_or_default().to_owned(),
+            sessions: row["sessions"].as_i64().unwrap_or_default(),
+            oldest: row["oldest"].as_str().and_then(|text| Timestamp::parse(text).ok()),
         };
-        Ok(rows.iter().map(count).collect())
+        Ok(Counts(rows.iter().map(count).collect()))
     }
 
     /// How many rows are pending, counted up to one more than `most`.

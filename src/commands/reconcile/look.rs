@@ -6,8 +6,8 @@ use crate::archive::audit::{Audit, Claim};
 use crate::archive::{Archive, CopyError};
 use crate::clock::Timestamp;
 use crate::key::{KeyParts, KeyTemplate, ObjectKey};
+use crate::queue;
 use crate::queue::desk::Record;
-use crate::receipt::{Crc64Nvme, Receipt, Sha256};
 use crate::session::SessionId;
 
 /// The name of the first sidecar; later ones stand beside it (CONTRACT section 4).
@@ -150,12 +150,6 @@ impl Auditor {
 
 fn claim(record: &Record) -> Option<Claim> {
     let text = |column: &str| record[column].as_str().map(ToOwned::to_owned);
-    let receipt = Receipt {
-        bytes: record["bytes"].as_u64()?,
-        sha256: Sha256::from_hex(&text("sha256")?)?,
-        crc64nvme: Crc64Nvme::from_base64(&text("crc64nvme")?)?,
-        crc32: None,
-    };
-    let key = ObjectKey::parse(text("key")?).ok()?;
+    let (key, receipt) = queue::proven(record)?;
     Some(Claim { key, receipt, etag: text("etag").unwrap_or_default(), version_id: text("version_id") })
 }
