@@ -145,7 +145,7 @@ async fn of_contents(report: &mut Report, desk: Desk) -> Result<Desk, QueueError
     }
     let stateless = desk.count_stateless().await?;
     if stateless > 0 {
-        let detail = format!("{stateless} rows are in no state that there is, so nobody works on them");
+        let detail = format!("rows in no state that there is, on which nobody works: {stateless}");
         let advice = format!("UPDATE sessions SET state = 'pending' WHERE {STATELESS}");
         report.fault("queue rows", &detail, &advice);
     }
