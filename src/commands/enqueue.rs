@@ -86,25 +86,26 @@ fn ids(arguments: &Arguments) -> anyhow::Result<Vec<SessionId>> {
         ids.push(parse(text, "on the command line")?);
     }
     if let Some(file) = &arguments.file {
+        let shown = output::plain(file);
         let mut reader: Box<dyn BufRead> = match file.as_str() {
             "-" => Box::new(io::stdin().lock()),
-            path => Box::new(BufReader::new(File::open(path).with_context(|| format!("cannot read {path}"))?)),
+            path => Box::new(BufReader::new(File::open(path).with_context(|| format!("cannot read {shown}"))?)),
         };
         for number in 1_u64.. {
             let mut line = Vec::new();
             let read = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line);
-            if read.with_context(|| format!("cannot read line {number} of {file}"))? == 0 {
+            if read.with_context(|| format!("cannot read line {number} of {shown}"))? == 0 {
                 break;
             }
             if line.len() as u64 == LONGEST_LINE {
-                let text = format!("line {number} of {file} has {LONGEST_LINE} bytes or more; nothing was enqueued");
+                let text = format!("line {number} of {shown} has {LONGEST_LINE} bytes or more; nothing was enqueued");
                 return Err(Usage(text).into());
             }
             // What is no text is no id either, and is told as one.
             let line = String::from_utf8_lossy(&line);
             let line = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
             if !line.trim().is_empty() {
-                ids.push(parse(line.trim(), &format!("in line {number} of {file}"))?);
+                ids.push(parse(line.trim(), &format!("in line {number} of {shown}"))?);
             }
         }
     }

@@ -15,14 +15,13 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::{Environment, Settings, SettingsError};
 use crate::queue::QueueError;
-use crate::shutdown::ONE_REQUEST;
+use crate::shutdown::Signals;
 use crate::telemetry::Farewell;
 
 /// The command line.
@@ -166,20 +165,13 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
 /// Ctrl-C, or a polite kill: what was shown is then put in order. A second one ends the process, because who prints for a
 /// reader that has stopped reading stands still and hears no first one.
 async fn interruption() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    let mut next = async move || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
+    let Ok(mut signals) = Signals::of_command() else { return std::future::pending().await };
     let heard = CancellationToken::new();
     let is_heard = heard.clone();
     tokio::spawn(async move {
-        next().await;
+        signals.next().await;
         is_heard.cancel();
-        let first = SystemClock::new();
-        while first.elapsed() < ONE_REQUEST {
-            next().await;
-        }
+        signals.another(&SystemClock::new()).await;
         std::process::exit(1);
     });
     heard.cancelled().await;

@@ -23,7 +23,7 @@ use crate::shutdown::Shutdown;
   kore-archiver run --config ./config.toml --until-empty
 
 Stops on SIGTERM, SIGINT or SIGHUP: nothing is claimed any more, what is under way is finished within
-transfer.drain_timeout or given back. A second signal ends it at once.")]
+transfer.drain_timeout or given back. A second signal, a quarter of a second later or more, ends it at once.")]
 pub(super) struct Arguments {
     /// End when nothing is pending; exit 3 if rows are left that are not done
     #[arg(long)]

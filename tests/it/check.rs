@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use kore_archiver::clock::SystemClock;
+use kore_archiver::queue::RunLock;
 use serde_json::Value;
 
 use crate::support::kore::Answer;
@@ -139,7 +141,11 @@ async fn a_queue_that_another_program_keeps_to_itself_is_a_fault_and_not_a_failu
     let keep = "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; INSERT INTO sessions (session_id) VALUES ('a')";
     sqlx::raw_sql(keep).execute(&mut other).await.expect("nobody else has it open");
     one_fault(&world, &["--offline"], &["another program", "end that program's transaction"]);
-    drop(other);
+    let daemon = RunLock::take(&world.queue_path(), &SystemClock::new()).await.expect("nobody works on it");
+    let told = String::from_utf8_lossy(&world.run(&["check"]).stdout).into_owned();
+    assert!(told.contains("what it has paused cannot be read; stop it to have Kore asked"), "{told}");
+    assert_eq!(world.kore.polls().len(), 0, "the budget is the daemon's");
+    drop((other, daemon));
     clean(&world, &["--offline"]);
 }
 

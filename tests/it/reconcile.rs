@@ -274,7 +274,9 @@ async fn where_nobody_sees_a_bar_it_says_how_far_it_has_come_and_ends_in_order_o
     assert!(line.ends_with(&format!("500 of 4000 sessions compared, --after {} goes on from here", id(500))), "{line}");
 
     world.s3.fail_next(Op::HeadObject, Times::Forever, Fault::Hang(Duration::from_mins(1)));
-    terminate(&child);
+    // As `timeout` sends them, to the process and to its group; of two kinds, because two of one kind may come as one.
+    let both = ["-c", "kill -TERM $0; kill -INT $0", &child.id().to_string()];
+    assert!(Command::new("sh").args(both).status().unwrap().success());
     let said: Vec<String> = told.map(Result::unwrap).collect();
     let code = child.wait().unwrap().code();
     let document: Value = serde_json::from_slice(&std::fs::read(document).unwrap()).expect("one document");

@@ -213,6 +213,7 @@ async fn who_waits_until_nothing_is_pending_is_not_told_so_by_a_second_signal() 
     rest(500).await;
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await.code(), Some(3));
+    assert!(world.log().contains("stopping at once"), "{}", world.log());
 }
 
 /// As `timeout` sends them, to the process and to its group.

@@ -18,31 +18,43 @@ use crate::config::{BotSettings, Settings};
 use crate::kore::budget::Budget;
 use crate::kore::client::KoreClient;
 use crate::kore::probe::{Probed, Verdict};
-use crate::queue::Desk;
 use crate::queue::desk::Record;
+use crate::queue::{Desk, lock};
 
 /// Tokens are dated, and Kore refuses those of a clock that is minutes off.
 pub(super) const MOST_SKEW_SECONDS: u64 = 60;
 /// Beside a daemon.
 const NOT_ASKED: &str = "not asked: the account's budget is the running daemon's, which has not paused this bot; \
                          stop it to have Kore asked";
+/// Beside one whose queue cannot be opened.
+const NOT_KNOWN: &str = "not asked: the account's budget is the running daemon's, and what it has paused cannot be read; \
+                         stop it to have Kore asked";
 /// For one name.
 const DNS_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn check(report: &mut Report, settings: &Settings, desk: Option<&Desk>) {
-    match desk.filter(|desk| desk.daemon().is_some()) {
-        Some(desk) => what_the_daemon_knows(report, settings, desk).await,
-        None => ask_for_all(report, settings).await,
+    if lock::holder(&settings.queue.path).is_none() {
+        ask_for_all(report, settings).await;
+    } else {
+        let pauses = match desk {
+            Some(desk) => desk.pauses().await.ok(),
+            None => None,
+        };
+        what_the_daemon_knows(report, settings, pauses.as_deref());
     }
     for (name, bot) in &settings.bots {
         of_media_hosts(report, name, bot).await;
     }
 }
 
-async fn what_the_daemon_knows(report: &mut Report, settings: &Settings, desk: &Desk) {
-    let pauses = desk.pauses().await.unwrap_or_default();
+/// `pauses`: nothing if they cannot be read.
+fn what_the_daemon_knows(report: &mut Report, settings: &Settings, pauses: Option<&[Record]>) {
     for name in settings.bots.keys() {
         let label = format!("bot:{name}");
+        let Some(pauses) = pauses else {
+            report.note(&format!("kore {name}"), NOT_KNOWN);
+            continue;
+        };
         let of_bot = pauses.iter().filter(|pause| pause["what"] == *label);
         // Kore answered, or nobody would know of a file.
         let (of_files, of_bot): (Vec<_>, Vec<_>) = of_bot.partition(|pause| pause["reason"] == "host_refused");
