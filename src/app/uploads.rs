@@ -42,7 +42,7 @@ pub(super) async fn sweep(journeys: Journeys, mut is_recalled: bool) {
             journeys.archive.until_left().await;
         } else {
             tokio::select! {
-                () = journeys.archive.until_left() => {}
+                () = journeys.archive.until_left() => step = 0,
                 () = journeys.clock.sleep(patience.wait(step)) => step += 1,
             }
         }
@@ -78,7 +78,7 @@ fn left_upload(record: &Record) -> Option<LeftUpload> {
     let noted = text("started_at").filter(|_| upload.is_none()).and_then(|at| Timestamp::parse(&at).ok());
     let until = noted.map(|noted| noted.after(LATEST));
     let (id, key) = (record.get("id")?.as_i64()?, ObjectKey::parse(text("key")?).ok()?);
-    Some(LeftUpload { id, key, upload, until })
+    Some(LeftUpload { id, key, upload, until, hold: None })
 }
 
 /// The ledger of uploads, kept in the queue.

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::store::UploadId;
 use super::sweep::LeftUpload;
 use crate::key::ObjectKey;
 
@@ -36,14 +38,33 @@ impl Leftovers {
         lock(&self.0.uploads).push(upload);
     }
 
-    /// All that is left now.
-    pub(super) fn take_all(&self) -> Vec<LeftUpload> {
-        std::mem::take(&mut *lock(&self.0.uploads))
+    /// All that is left now and not held, and how many are held.
+    pub(super) fn take_due(&self, now: Duration) -> (Vec<LeftUpload>, usize) {
+        let mut uploads = lock(&self.0.uploads);
+        let due = uploads.extract_if(.., |left| !left.is_held(now)).collect();
+        (due, uploads.len())
     }
 
-    /// What is left on this key.
-    pub(super) fn take_of(&self, key: &ObjectKey) -> Vec<LeftUpload> {
-        lock(&self.0.uploads).extract_if(.., |left| left.key == *key).collect()
+    /// What is left on this key and not held.
+    pub(super) fn take_of(&self, key: &ObjectKey, now: Duration) -> Vec<LeftUpload> {
+        lock(&self.0.uploads).extract_if(.., |left| left.key == *key && !left.is_held(now)).collect()
+    }
+
+    pub(super) fn is_held(&self, key: &ObjectKey, upload: &UploadId, now: Duration) -> bool {
+        let is_it = |left: &LeftUpload| left.key == *key && left.upload.as_ref() == Some(upload);
+        lock(&self.0.uploads).iter().any(|left| is_it(left) && left.is_held(now))
+    }
+
+    /// Tells those that are held of a write that came through.
+    pub(super) fn hear(&self, key: &ObjectKey, began: Duration, now: Duration) {
+        let mut uploads = lock(&self.0.uploads);
+        let mut is_news = false;
+        for left in uploads.iter_mut() {
+            is_news |= left.hear(key, began, now);
+        }
+        if is_news {
+            self.0.added.notify_one();
+        }
     }
 
     /// Until something is added.
@@ -92,8 +113,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]

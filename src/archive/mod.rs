@@ -180,8 +180,12 @@ impl Archive {
     ) -> Result<Option<Verified>, CopyError> {
         let mut waits = AGAIN.into_iter();
         loop {
+            let began = self.clock.elapsed();
             let lost = match self.to_its_end(self.store.put(key, label, body.clone(), receipt)).await {
-                Ok(()) => return self.verify(key, receipt).await.map(Some),
+                Ok(()) => {
+                    self.wrote(key, began);
+                    return self.verify(key, receipt).await.map(Some);
+                }
                 Err(CopyError::Store(StoreError::Exists(_))) => return Ok(None),
                 Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => lost,
                 Err(error) => return Err(error),

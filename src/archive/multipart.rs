@@ -6,6 +6,8 @@
 //! completion or its abortion; what an abort could not reach (a bucket that is down) is swept later, what a crash left
 //! at the next start.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -14,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::keep::{FileJob, Kept, Round, Target};
 use super::store::{Label, Part, StoreError, UploadId};
-use super::sweep::{LATE, LeftUpload};
+use super::sweep::{Hold, LATE, LeftUpload};
 use super::{AGAIN, Archive, CopyError, neither};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt, Verified};
@@ -33,6 +35,8 @@ struct Open<'a> {
     key: &'a ObjectKey,
     upload: UploadId,
     ledger_id: i64,
+    /// It was told to complete, and never answered.
+    is_in_doubt: AtomicBool,
 }
 
 /// Why parts are sent no further.
@@ -105,6 +109,7 @@ impl Archive {
         let outcome = self.send(job, intake, first, target, &open).await;
         match &outcome {
             Ok(Round::Kept(kept)) if !kept.adopted => self.ledger.ended(open.ledger_id),
+            _ if open.is_in_doubt.load(Relaxed) => self.leave_in_doubt(open, outcome.is_ok()).await,
             // Where the object is there by another hand, the upload of this one may still stand open.
             _ => self.abort(open).await,
         }
@@ -120,13 +125,13 @@ impl Archive {
             match self.to_its_end(self.store.create_upload(key, label)).await {
                 Ok(upload) => {
                     self.ledger.created(id, &upload);
-                    return Ok(Open { key, upload, ledger_id: id });
+                    return Ok(Open { key, upload, ledger_id: id, is_in_doubt: AtomicBool::new(false) });
                 }
                 Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => {
                     let cleared = self.unless_stopped(self.clear(key)).await;
                     // It may also still be on its way, and come when this upload is long complete.
                     let until = Some(self.clock.now().after(LATE));
-                    self.leftovers.add(LeftUpload { id, key: key.clone(), upload: None, until });
+                    self.leftovers.add(LeftUpload { id, key: key.clone(), upload: None, until, hold: None });
                     if let Err(error) = cleared {
                         tracing::warn!(%key, %error, "whether an upload was begun is not known; looking again later");
                         return Err(lost.into());
@@ -227,7 +232,9 @@ impl Archive {
     async fn complete(&self, open: &Open<'_>, parts: &[Part], whole: &Receipt) -> Result<Option<Completed>, CopyError> {
         for wait in AGAIN {
             match self.try_to_complete(open, parts, whole).await {
-                Err(CopyError::Store(StoreError::Unavailable(_))) => self.wait(wait).await?,
+                Err(CopyError::Store(StoreError::Unavailable(_) | StoreError::Unanswered(_))) => {
+                    self.wait(wait).await?;
+                }
                 done => return done,
             }
         }
@@ -247,17 +254,42 @@ impl Archive {
         if let Some(there) = self.look(key, whole).await? {
             return Ok(there.ok().and_then(adopted));
         }
-        match self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await {
+        let (began, told) =
+            (self.clock.elapsed(), self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await);
+        match &told {
+            Ok(()) => self.wrote(key, began),
+            Err(CopyError::Store(StoreError::Unanswered(_))) => open.is_in_doubt.store(true, Relaxed),
+            Err(_) => {}
+        }
+        match told {
             Ok(()) => self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false })),
             // Perhaps it is ours: applied, and the answer lost; or refused when it was sent again.
-            Err(CopyError::Store(lost @ (StoreError::UploadLost(_) | StoreError::Unavailable(_)))) => {
-                self.found(key, whole, lost).await.map(adopted)
-            }
+            Err(CopyError::Store(
+                lost @ (StoreError::UploadLost(_) | StoreError::Unavailable(_) | StoreError::Unanswered(_)),
+            )) => self.found(key, whole, lost).await.map(adopted),
             Err(CopyError::Store(StoreError::Exists(_))) => {
                 let there = self.look(key, whole).await?.ok_or_else(|| neither(key))?;
                 Ok(there.ok().and_then(adopted))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Leaves an upload that may yet be completed to the sweep, which knows when it is safe to abort, unless it is known
+    /// to be gone. `is_there`: what it was told to make, or something in its place.
+    async fn leave_in_doubt(&self, open: Open<'_>, is_there: bool) {
+        if is_there
+            && let Some(Ok(listed)) = self.within(ABORT_PATIENCE, self.store.uploads(open.key)).await
+            && !listed.contains(&open.upload)
+        {
+            return self.ledger.ended(open.ledger_id);
+        }
+        tracing::warn!(key = %open.key, "a completion was not answered; its upload is left alone until it cannot come any more");
+        let (id, key, upload) = (open.ledger_id, open.key.clone(), Some(open.upload));
+        let now = self.clock.elapsed();
+        self.leftovers.add(LeftUpload { id, key, upload, until: None, hold: Some(Hold::Since(now)) });
+        if is_there {
+            self.wrote(open.key, now);
         }
     }
 
@@ -270,6 +302,6 @@ impl Archive {
         };
         tracing::warn!(key = %open.key, why, "an upload could not be aborted; trying again later");
         let (id, key, upload) = (open.ledger_id, open.key.clone(), Some(open.upload));
-        self.leftovers.add(LeftUpload { id, key, upload, until: None });
+        self.leftovers.add(LeftUpload { id, key, upload, until: None, hold: None });
     }
 }

@@ -154,4 +154,7 @@ pub enum StoreError {
     /// 5xx, throttling, timeouts, broken connections: it will pass.
     #[error("{0}")]
     Unavailable(String),
+    /// The same of a completion that may be under way in the store for all that is known, and come to its end later.
+    #[error("{0}")]
+    Unanswered(String),
 }

@@ -3,6 +3,11 @@
 //! A run that died may have created an upload whose name it never learned. The ledger has the key, so that the bucket
 //! is asked for the uploads on exactly that key. Uploads on keys that are not in the ledger are never touched.
 //!
+//! An upload whose completion was never answered is not aborted at once. The store may be at it for as long as it takes,
+//! and one that is both completed and aborted may leave an object whose bytes are gone: Ceph 16 did, hours later, when
+//! its collector came round. Such an upload is held until a later write has come through: on its own key, which the
+//! completion was ahead of, for a moment more; anywhere in the bucket, for as long as a creation may be late.
+//!
 //! The race with a creation that outlives its run, or its request: sent, not yet applied, and so in no list. The note of
 //! it stays for as long as it may come, in which that key is looked at again.
 
@@ -19,6 +24,8 @@ use crate::key::ObjectKey;
 pub(crate) const LATEST: Duration = Duration::from_hours(24);
 /// And how long one that this run sent, and that was not answered.
 pub(super) const LATE: Duration = Duration::from_mins(20);
+/// What a completion still needs when a write behind it on the same key is through already.
+const TAIL: Duration = Duration::from_secs(30);
 
 /// An upload of the ledger that leads nowhere.
 #[derive(Clone, Debug)]
@@ -31,6 +38,41 @@ pub struct LeftUpload {
     pub upload: Option<UploadId>,
     /// Until when it may yet be created, if that is not known to have happened.
     pub until: Option<Timestamp>,
+    /// Before when it must not be aborted, if its completion may be under way.
+    pub hold: Option<Hold>,
+}
+
+/// How long an upload is left alone, by the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub enum Hold {
+    /// For as long as no write that was begun after this moment has come through.
+    Since(Duration),
+    /// To this moment.
+    Until(Duration),
+}
+
+impl LeftUpload {
+    pub(super) fn is_held(&self, now: Duration) -> bool {
+        match self.hold {
+            None => false,
+            Some(Hold::Since(_)) => true,
+            Some(Hold::Until(end)) => now < end,
+        }
+    }
+
+    /// Hears of a write that was begun at `began` and has come through; whether that says how long to wait.
+    pub(super) fn hear(&mut self, key: &ObjectKey, began: Duration, now: Duration) -> bool {
+        let end = now + if self.key == *key { TAIL } else { LATE };
+        let is_news = match self.hold {
+            None => false,
+            Some(Hold::Since(since)) => since <= began,
+            Some(Hold::Until(known)) => end < known,
+        };
+        if is_news {
+            self.hold = Some(Hold::Until(end));
+        }
+        is_news
+    }
 }
 
 /// Keys that were cleared in one pass: several creations on one may have gone unanswered.
@@ -49,9 +91,9 @@ impl Archive {
 
     /// Aborts what is left; says how much is left still: not to be reached, or perhaps to come.
     pub async fn sweep(&self) -> usize {
-        let mut count = 0;
         let mut cleared = Cleared::default();
-        for left in self.leftovers.take_all() {
+        let (due, mut count) = self.leftovers.take_due(self.clock.elapsed());
+        for left in due {
             // A key that is in use: who has the turn on it has seen to this already, or is why it exists.
             let turn = self.leftovers.try_take(&left.key);
             let gone = (left.upload.is_some() || turn.is_some()) && self.sweep_one(&left, &mut cleared).await;
@@ -66,7 +108,7 @@ impl Archive {
     /// Aborts what is left on a key, before an upload of ours begins there. Only for who has the turn on it.
     pub(super) async fn sweep_key(&self, key: &ObjectKey) {
         let mut cleared = Cleared::default();
-        for left in self.leftovers.take_of(key) {
+        for left in self.leftovers.take_of(key, self.clock.elapsed()) {
             if !self.sweep_one(&left, &mut cleared).await {
                 // The sweep may have come by meanwhile, and found nothing.
                 self.leftovers.add(left);
@@ -97,11 +139,18 @@ impl Archive {
         swept.is_ok()
     }
 
-    /// Aborts every upload on this key. Only for who has the turn on it.
+    /// Aborts every upload on this key but those that are held. Only for who has the turn on it.
     pub(super) async fn clear(&self, key: &ObjectKey) -> Result<(), StoreError> {
         for open in self.store.uploads(key).await? {
-            self.store.abort(key, &open).await?;
+            if !self.leftovers.is_held(key, &open, self.clock.elapsed()) {
+                self.store.abort(key, &open).await?;
+            }
         }
         Ok(())
+    }
+
+    /// A write on this key that was begun at `began` (by [`Clock::elapsed`](crate::clock::Clock::elapsed)) came through.
+    pub(super) fn wrote(&self, key: &ObjectKey, began: Duration) {
+        self.leftovers.hear(key, began, self.clock.elapsed());
     }
 }

@@ -44,7 +44,7 @@ impl Journeys {
 fn store_reason(error: &StoreError) -> &'static str {
     match error {
         StoreError::Setup { reason, .. } => reason,
-        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Unavailable(_) | StoreError::Unanswered(_) => "unavailable",
         StoreError::Corrupted(_) => "corrupted",
         StoreError::Exists(_) | StoreError::UploadLost(_) | StoreError::Unreadable(_) => "conflict",
     }

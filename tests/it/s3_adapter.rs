@@ -141,6 +141,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Err(StoreError::Corrupted(_)) => "corrupted",
         Err(StoreError::Unreadable(_)) => "unreadable",
         Err(StoreError::Unavailable(_)) => "unavailable",
+        Err(StoreError::Unanswered(_)) => "unanswered",
         Err(StoreError::Setup { reason, .. }) => reason,
     }
 }

@@ -113,6 +113,33 @@ pub(super) fn failure<E>(call: Call, error: &SdkError<E, HttpResponse>, known: &
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
+    match read(call, error, known) {
+        Failure { error: StoreError::Unavailable(said), .. } if call == Call::Complete && !has_ended(error) => {
+            StoreError::Unanswered(said).into()
+        }
+        failure => failure,
+    }
+}
+
+/// Whether the store has done with the request, or nobody was there to take it. An answer may break off behind its 200,
+/// which S3 sends before it completes; and a gateway may lose its patience.
+fn has_ended<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    match error.raw_response() {
+        Some(response) => {
+            let is_stores =
+                error.as_service_error().and_then(|error| error.code()).is_some_and(|code| !code.is_empty());
+            is_stores || !matches!(response.status().as_u16(), 200..300 | 502 | 504)
+        }
+        None => cause::<std::io::Error>(error)
+            .is_some_and(|error| matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)),
+    }
+}
+
+fn read<E>(call: Call, error: &SdkError<E, HttpResponse>, known: &Secrets) -> Failure
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
     let Some(response) = error.raw_response() else {
         return unanswered(call, error, known).into();
     };

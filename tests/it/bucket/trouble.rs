@@ -308,3 +308,21 @@ async fn an_abort_that_is_denied_is_tried_again_until_it_is_allowed() {
     world.assert_clean();
     assert_eq!(daemon.stop().await, 0);
 }
+
+/// The store may be at it still, and of one that is completed and aborted at once the bytes may be gone later.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_completion_was_never_answered_is_aborted_some_time_after_the_next_one_is_complete_s2() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::CompleteUpload, Times::Next(3), Fault::DropBeforeApply);
+    let [_, large] = small_and_large();
+    world.ready(&id(1), [large.clone()]).await;
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    world.assert_holds(&key(&id(1), large.name()), &large);
+    assert_eq!((world.s3.count(Op::CreateUpload), world.s3.count(Op::AbortUpload)), (2, 0));
+    assert_eq!(world.s3.open_uploads().len(), 1, "it is left alone");
+    let swept = until(|| world.s3.open_uploads().is_empty().then_some(())).await;
+    assert!(swept.is_some(), "{:?}", world.s3.open_uploads());
+    assert_eq!(world.s3.count(Op::AbortUpload), 1);
+    assert_eq!(daemon.stop().await, 0);
+}

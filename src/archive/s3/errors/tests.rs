@@ -8,6 +8,7 @@ fn meaning(call: Call, status: u16, code: &str) -> String {
         StoreError::Unreadable(_) => "unreadable".to_owned(),
         StoreError::Setup { reason, .. } => reason.to_owned(),
         StoreError::Unavailable(_) => "unavailable".to_owned(),
+        StoreError::Unanswered(_) => "unanswered".to_owned(),
     }
 }
 
