@@ -3,7 +3,7 @@
 //! An upload whose name was never learned (the answer to its creation was lost, or the run died) can only be found by
 //! its key, and a list of the uploads on a key shows those that are under way as well. So a key has one user at a
 //! time: an upload holds its turn from before it is created until it is completed or aborted, and the sweep takes a
-//! turn before it clears a key. What it then finds is dead.
+//! turn before it clears a key. What it then finds is dead, but for what is held.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +50,7 @@ impl Leftovers {
         lock(&self.0.uploads).extract_if(.., |left| left.key == *key && !left.is_held(now)).collect()
     }
 
+    /// Whether this upload is left, and held.
     pub(super) fn is_held(&self, key: &ObjectKey, upload: &UploadId, now: Duration) -> bool {
         let is_it = |left: &LeftUpload| left.key == *key && left.upload.as_ref() == Some(upload);
         lock(&self.0.uploads).iter().any(|left| is_it(left) && left.is_held(now))

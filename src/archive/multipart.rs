@@ -3,8 +3,8 @@
 //! A few parts are under way at once, and the next one is read meanwhile. A part that is held stays in hand until the
 //! bucket has it, so that it can be sent again without a new download; one that flows, because room is short, cannot,
 //! and the loss of one ends the upload. It is in the ledger before it exists, and every path out of here ends in its
-//! completion or its abortion; what an abort could not reach (a bucket that is down) is swept later, what a crash left
-//! at the next start.
+//! completion or its abortion; what an abort could not reach (a bucket that is down), or must not reach yet (a completion
+//! that was not answered), is swept later, what a crash left at the next start.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -254,15 +254,16 @@ impl Archive {
         if let Some(there) = self.look(key, whole).await? {
             return Ok(there.ok().and_then(adopted));
         }
-        let (began, told) =
-            (self.clock.elapsed(), self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await);
-        match &told {
-            Ok(()) => self.wrote(key, began),
-            Err(CopyError::Store(StoreError::Unanswered(_))) => open.is_in_doubt.store(true, Relaxed),
-            Err(_) => {}
+        let began = self.clock.elapsed();
+        let told = self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await;
+        if matches!(told, Err(CopyError::Store(StoreError::Unanswered(_)))) {
+            open.is_in_doubt.store(true, Relaxed);
         }
         match told {
-            Ok(()) => self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false })),
+            Ok(()) => {
+                self.wrote(key, began);
+                self.verify(key, whole).await.map(|verified| Some(Completed { verified, adopted: false }))
+            }
             // Perhaps it is ours: applied, and the answer lost; or refused when it was sent again.
             Err(CopyError::Store(
                 lost @ (StoreError::UploadLost(_) | StoreError::Unavailable(_) | StoreError::Unanswered(_)),

@@ -2,11 +2,14 @@
 //!
 //! [`refused`] is pure: a call, an HTTP status, the store's code and message go in, one [`StoreError`] comes out. The
 //! code decides where there is one; HEAD answers have none, and then the status does. What is not known is `invalid`
-//! when it is a 4xx (a person must look), and [`StoreError::Unavailable`] otherwise.
+//! when it is a 4xx (a person must look), and [`StoreError::Unavailable`] otherwise; or [`StoreError::Unanswered`], where a
+//! completion had no answer of the store's.
 //!
 //! Texts name the call, the store's words, and what to do. They are bounded and have no control characters, and are made
 //! of what the store said: requests, whose headers carry signatures and session tokens, are never printed, and what the
 //! store repeats of them is hidden (`words`).
+
+mod meaning;
 
 use std::error::Error;
 use std::fmt::Write;
@@ -18,6 +21,7 @@ use aws_sdk_s3::primitives::ByteStreamError;
 
 use crate::archive::store::StoreError;
 use crate::words::{Secrets, causes, plain, told};
+use meaning::{Meaning, by_code, by_status};
 
 /// The longest text of a [`StoreError`], in characters.
 const LONGEST: usize = 500;
@@ -230,121 +234,6 @@ pub(super) fn refused(call: Call, answer: Answer<'_>) -> StoreError {
             let message = bounded(&format!("{said}: {}", hint(reason, call, answer)));
             StoreError::Setup { reason, message }
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Exists,
-    UploadLost,
-    Corrupted,
-    Unreadable,
-    Setup(&'static str),
-    Unavailable,
-}
-
-fn by_code(call: Call, answer: Answer<'_>) -> Option<Meaning> {
-    let meaning = match answer.code {
-        // S3: after this answer to a complete, the parts must be sent again in a new upload.
-        "ConditionalRequestConflict" if call == Call::Complete => Meaning::UploadLost,
-        "PreconditionFailed" => Meaning::Exists,
-        // S3: somebody else writes or deletes there at this moment; look, and send it again.
-        "ConditionalRequestConflict" => Meaning::Unavailable,
-        // InvalidPart: a part is gone or is not what it was.
-        "NoSuchUpload" | "InvalidPart" => Meaning::UploadLost,
-        "BadDigest"
-        | "InvalidDigest"
-        | "XAmzContentChecksumMismatch"
-        | "XAmzContentSHA256Mismatch"
-        | "IncompleteBody"
-        | "EntityTooSmall" => Meaning::Corrupted,
-        // How S3 refuses x-amz-mp-object-size, with a code that means many things.
-        "InvalidRequest" if call == Call::Complete && answer.message.contains("mp-object-size") => Meaning::Corrupted,
-        "InvalidObjectState" if call == Call::Read => Meaning::Unreadable,
-        code if is_passing(code) => Meaning::Unavailable,
-        // As some stores say of an upload that is complete.
-        "NoSuchKey" if call == Call::Abort => Meaning::UploadLost,
-        // It was there when it was looked at; the next look will tell.
-        "NoSuchKey" => Meaning::Unavailable,
-        code => Meaning::Setup(setup_reason(code, answer.message)?),
-    };
-    Some(meaning)
-}
-
-/// Throttling and other states that end by themselves, whatever their status.
-fn is_passing(code: &str) -> bool {
-    matches!(
-        code,
-        "SlowDown"
-            | "SlowDownRead"
-            | "SlowDownWrite"
-            | "ServiceUnavailable"
-            | "InternalError"
-            | "InternalFailure"
-            | "Busy"
-            | "RequestTimeout"
-            | "RequestTimeoutException"
-            | "OperationAborted"
-            | "Throttling"
-            | "ThrottlingException"
-            | "ThrottledException"
-            | "TooManyRequests"
-            | "TooManyRequestsException"
-            | "RequestThrottled"
-            | "RequestThrottledException"
-            | "RequestLimitExceeded"
-            | "BandwidthLimitExceeded"
-            | "KMS.ThrottlingException"
-            | "KMS.InternalException"
-            | "KMS.KMSInternalException"
-            | "KMS.DependencyTimeoutException"
-            | "KMS.KeyUnavailableException"
-    )
-}
-
-/// The word of [`StoreError::Setup`] for a code that a person must act on.
-fn setup_reason(code: &str, message: &str) -> Option<&'static str> {
-    let reason = match code {
-        "AccessDenied" if message.contains("kms:") => "kms",
-        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "Forbidden" | "InvalidObjectState" => "access_denied",
-        "InvalidAccessKeyId"
-        | "NotSignedUp"
-        | "SignatureDoesNotMatch"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "InvalidToken"
-        | "TokenRefreshRequired"
-        | "InvalidSecurity"
-        | "UnrecognizedClientException" => "credentials",
-        "RequestTimeTooSkewed" | "RequestExpired" => "clock",
-        "NoSuchBucket" | "InvalidBucketName" => "no_such_bucket",
-        "PermanentRedirect"
-        | "TemporaryRedirect"
-        | "Redirect"
-        | "AuthorizationHeaderMalformed"
-        | "IllegalLocationConstraintException"
-        | "IllegalLocationConstraint"
-        | "IncorrectEndpoint" => "wrong_region",
-        code if code.starts_with("KMS.") => "kms",
-        _ => return None,
-    };
-    Some(reason)
-}
-
-/// What HEAD's bodiless answers and codes that nobody knows come to.
-fn by_status(call: Call, answer: Answer<'_>) -> Meaning {
-    match answer.status {
-        301 | 302 | 307 | 308 => Meaning::Setup("wrong_region"),
-        401 => Meaning::Setup("credentials"),
-        403 => Meaning::Setup("access_denied"),
-        404 if matches!(call, Call::Part | Call::Complete | Call::Abort) => Meaning::UploadLost,
-        404 if matches!(call, Call::Head | Call::Read) => Meaning::Unavailable,
-        404 => Meaning::Setup("no_such_bucket"),
-        409 if call == Call::Complete => Meaning::UploadLost,
-        412 => Meaning::Exists,
-        408 | 409 | 425 | 429 => Meaning::Unavailable,
-        400..=499 | 501 => Meaning::Setup("invalid"),
-        _ => Meaning::Unavailable,
     }
 }
 

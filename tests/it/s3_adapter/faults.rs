@@ -73,7 +73,7 @@ async fn all(times: Times) -> Vec<(Op, Fault, Result<(), StoreError>)> {
 }
 
 /// A completion that is not answered may be under way for all that is known.
-fn passes(op: Op, fault: &Fault) -> &'static str {
+fn kind_of_passing(op: Op, fault: &Fault) -> &'static str {
     let is_answered =
         !matches!(fault, Fault::DropBeforeApply | Fault::DropAfterApply | Fault::Hang(_) | Fault::Status(502, _));
     if op == Op::CompleteUpload && !is_answered { "unanswered" } else { "unavailable" }
@@ -85,7 +85,7 @@ async fn what_passes_is_waited_out_inside_the_call() {
         // A second create would leave the upload of the first, if that was applied, without anybody who knows its name.
         // Before a second put or completion the archive waits and looks.
         if matches!(op, Op::CreateUpload | Op::PutObject | Op::CompleteUpload) {
-            assert_eq!(kind(outcome), passes(op, &fault), "{fault:?} once on {op:?}");
+            assert_eq!(kind(outcome), kind_of_passing(op, &fault), "{fault:?} once on {op:?}");
         } else {
             assert!(outcome.is_ok(), "{fault:?} once on {op:?}: {outcome:?}");
         }
@@ -95,7 +95,7 @@ async fn what_passes_is_waited_out_inside_the_call() {
 #[tokio::test]
 async fn what_does_not_pass_is_unavailable_after_at_most_three_attempts() {
     for (op, fault, outcome) in Box::pin(all(Times::Forever)).await {
-        assert_eq!(kind(outcome), passes(op, &fault), "{fault:?} for ever on {op:?}");
+        assert_eq!(kind(outcome), kind_of_passing(op, &fault), "{fault:?} for ever on {op:?}");
     }
 }
 
@@ -122,7 +122,7 @@ async fn a_write_that_was_applied_but_not_answered_is_not_sent_again_unlooked() 
             let outcome =
                 if op == Op::PutObject { put(&store, &bytes).await } else { put_in_parts(&store, &bytes, MIB).await };
             // The archive looks.
-            assert_eq!((kind(outcome), s3.count(op)), (passes(op, &Fault::DropAfterApply), 1), "{op:?}");
+            assert_eq!((kind(outcome), s3.count(op)), (kind_of_passing(op, &Fault::DropAfterApply), 1), "{op:?}");
             assert_eq!((s3.body(KEY).unwrap(), s3.overwrites()), (bytes, 0));
             s3.forget(KEY);
         }
