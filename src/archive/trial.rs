@@ -6,12 +6,12 @@
 //! at keys, policies and KMS is its own affair. So an upload in parts is begun as well, given a part, and aborted, which
 //! needs the right to write, to abort, and to use the encryption key, and leaves nothing behind, every time anew.
 //!
-//! Left alone: a check that is killed between the two leaves an upload of some bytes, for the bucket's own rule.
+//! Left alone: a check that is killed before the abort leaves an upload of some bytes, for the bucket's own rule.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::store::{Label, UploadId};
+use super::store::{Label, StoreError, UploadId};
 use super::{Archive, CopyError, UploadLedger};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt};
@@ -45,7 +45,16 @@ impl Archive {
     /// [`CopyError`] of the bucket, of the first step that was refused. The upload is aborted whatever came before.
     pub async fn trial_of_parts(&self) -> Result<(), CopyError> {
         let (key, checksums) = (key(), Checksums::of([TEXT.as_bytes()]));
-        let upload = self.store.create_upload(&key, &label()).await?;
+        let upload = match self.store.create_upload(&key, &label()).await {
+            // It may have been begun all the same, under a name that nobody learned.
+            Err(lost @ StoreError::Unavailable(_)) => {
+                if let Err(error) = self.clear(&key).await {
+                    tracing::warn!(%key, %error, "whether an upload was begun is not known");
+                }
+                return Err(lost.into());
+            }
+            created => created?,
+        };
         let sent = self.store.put_part(&key, &upload, 1, body(), &checksums).await;
         let aborted = self.store.abort(&key, &upload).await;
         sent?;

@@ -99,6 +99,15 @@ async fn a_good_set_up_is_proven_line_by_line_and_written_to_only_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_on_trial_whose_beginning_is_not_answered_is_left_no_more() {
+    let world = world().await;
+    world.s3.fail_next(Op::CreateUpload, Times::Forever, Fault::DropAfterApply);
+    one_fault(&world, &["--write"], &["write in parts", "CreateMultipartUpload"]);
+    assert!(world.s3.count(Op::CreateUpload) > 0);
+    assert_eq!(world.s3.open_uploads().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn offline_asks_nobody_and_a_missing_queue_is_exit_74() {
     let world = World::new().await;
     chmod(world.folder.path(), 0o2770);
