@@ -49,7 +49,7 @@ impl What {
 }
 
 /// Every word that a pause is given as its reason: a label of the metrics, and a line of the runbook each.
-pub const REASONS: [&str; 17] = [
+pub const REASONS: [&str; 18] = [
     // Of a bot.
     "rate_limited",
     "unauthorized",
@@ -62,6 +62,7 @@ pub const REASONS: [&str; 17] = [
     "no_such_bucket",
     "wrong_region",
     "clock",
+    "quota",
     "invalid",
     // its bad days,
     "unavailable",

@@ -72,6 +72,7 @@ impl Archive {
             Err(CopyError::Store(StoreError::Unreadable(why))) => {
                 Ok(Audit::Different(format!("the right length, another ETag or version, no checksum, and {why}")))
             }
+            Err(CopyError::Store(StoreError::Hollow(why))) => Ok(Audit::Different(why)),
             read => Ok(match Verified::compare_read_back(&claim.receipt, &read?, reported(&head)) {
                 Ok(_) => Audit::Whole,
                 Err(how) => Audit::Different(how),

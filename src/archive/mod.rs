@@ -40,7 +40,7 @@ use crate::receipt::{Comparison, Receipt, Reported, Tally, Verified};
 use crate::source::FetchError;
 use crate::transfer::{Memory, Pairing, Segments};
 use leftovers::Leftovers;
-use store::{Label, ObjectHead, ObjectStore, StoreError, UploadId};
+use store::{Label, ObjectBody, ObjectHead, ObjectStore, StoreError, UploadId};
 
 /// Why a file or sidecar was not kept.
 #[derive(Debug, thiserror::Error)]
@@ -236,7 +236,7 @@ impl Archive {
         }
         let seen = |how| Difference { how, is_seen: true };
         match self.unless_stopped(self.read_back(key, receipt.bytes)).await {
-            Err(CopyError::Store(StoreError::Unreadable(why))) => Ok(Err(seen(why))),
+            Err(CopyError::Store(StoreError::Unreadable(why) | StoreError::Hollow(why))) => Ok(Err(seen(why))),
             read => Ok(Verified::compare_read_back(receipt, &read?, reported(head)).map_err(seen)),
         }
     }
@@ -252,7 +252,7 @@ impl Archive {
         }
         let read = match self.unless_stopped(self.read_back(key, receipt.bytes)).await {
             // Then the report is all that there is.
-            Err(CopyError::Store(StoreError::Unreadable(_))) => return Ok(()),
+            Err(CopyError::Store(StoreError::Unreadable(_) | StoreError::Hollow(_))) => return Ok(()),
             read => read?,
         };
         if (read.bytes, read.sha256) == (receipt.bytes, receipt.sha256) {
@@ -264,7 +264,7 @@ impl Archive {
 
     /// Reads an object back, to one byte beyond what it should have at most.
     async fn read_back(&self, key: &ObjectKey, expected: u64) -> Result<Receipt, StoreError> {
-        let mut body = self.store.read(key).await?;
+        let mut body = self.open(key).await?;
         let mut tally = Tally::default();
         while tally.bytes() <= expected
             && let Some(bytes) = body.next().await
@@ -272,6 +272,17 @@ impl Archive {
             tally.update(&bytes?);
         }
         Ok(tally.receipt())
+    }
+
+    /// The bytes of an object that a look has found. [`StoreError::Hollow`] only if another look finds it again.
+    async fn open(&self, key: &ObjectKey) -> Result<ObjectBody, StoreError> {
+        match self.store.read(key).await {
+            Err(StoreError::Hollow(said)) if self.store.head(key).await?.is_none() => {
+                Err(StoreError::Unavailable(said))
+            }
+            Err(StoreError::Hollow(said)) => Err(StoreError::Hollow(format!("{said}, though HeadObject finds it"))),
+            read => read,
+        }
     }
 }
 

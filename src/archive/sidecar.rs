@@ -141,9 +141,9 @@ impl Archive {
     }
 
     async fn lists_all_of(&self, key: &ObjectKey, sidecar: &Sidecar) -> Result<bool, CopyError> {
-        let mut body = match self.unless_stopped(self.store.read(key)).await {
-            // In a storage class that wants it restored first: a new one beside it costs less than never ending.
-            Err(CopyError::Store(StoreError::Unreadable(_))) => return Ok(false),
+        let mut body = match self.unless_stopped(self.open(key)).await {
+            // In a storage class that wants it restored first, or lost: a new one beside it costs less than never ending.
+            Err(CopyError::Store(StoreError::Unreadable(_) | StoreError::Hollow(_))) => return Ok(false),
             body => body?,
         };
         let mut text = Vec::new();

@@ -46,7 +46,9 @@ fn store_reason(error: &StoreError) -> &'static str {
         StoreError::Setup { reason, .. } => reason,
         StoreError::Unavailable(_) | StoreError::Unanswered(_) => "unavailable",
         StoreError::Corrupted(_) => "corrupted",
-        StoreError::Exists(_) | StoreError::UploadLost(_) | StoreError::Unreadable(_) => "conflict",
+        StoreError::Exists(_) | StoreError::UploadLost(_) | StoreError::Unreadable(_) | StoreError::Hollow(_) => {
+            "conflict"
+        }
     }
 }
 

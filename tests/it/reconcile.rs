@@ -73,6 +73,17 @@ async fn what_cannot_be_read_back_is_judged_by_its_head_and_stops_nothing() {
     assert_eq!((code, drift(&document), document["finished"].as_bool()), (0, vec![], Some(true)));
 }
 
+/// A store that still lists an object, and has lost its bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_get_does_not_find_is_different_though_head_knows_it() {
+    let world = done(1..=2).await;
+    world.s3.fail_next(Op::GetObject, Times::Next(1), Fault::Status(404, "NoSuchKey"));
+    let (code, document) = reconcile(&world, &["--read-back"]);
+    assert_eq!((code, &document["finished"]), (3, &Value::from(true)), "{document}");
+    assert_eq!(drift(&document).len(), 1, "{document}");
+    assert!(document.to_string().contains(", though HeadObject finds it"), "{document}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_different_or_without_its_sidecar_is_told_and_repaired() {
     let world = done(1..=4).await;

@@ -140,6 +140,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Err(StoreError::UploadLost(_)) => "upload lost",
         Err(StoreError::Corrupted(_)) => "corrupted",
         Err(StoreError::Unreadable(_)) => "unreadable",
+        Err(StoreError::Hollow(_)) => "hollow",
         Err(StoreError::Unavailable(_)) => "unavailable",
         Err(StoreError::Unanswered(_)) => "unanswered",
         Err(StoreError::Setup { reason, .. }) => reason,

@@ -21,7 +21,7 @@ use aws_sdk_s3::primitives::ByteStreamError;
 
 use crate::archive::store::StoreError;
 use crate::words::{Secrets, causes, plain, told};
-use meaning::{Meaning, by_code, by_status};
+use meaning::{Meaning, blamed, by_code, by_status};
 
 /// The longest text of a [`StoreError`], in characters.
 const LONGEST: usize = 500;
@@ -229,6 +229,7 @@ pub(super) fn refused(call: Call, answer: Answer<'_>) -> StoreError {
         Meaning::UploadLost => StoreError::UploadLost(said),
         Meaning::Corrupted => StoreError::Corrupted(said),
         Meaning::Unreadable => StoreError::Unreadable(said),
+        Meaning::Hollow => StoreError::Hollow(said),
         Meaning::Unavailable => StoreError::Unavailable(said),
         Meaning::Setup(reason) => {
             let message = bounded(&format!("{said}: {}", hint(reason, call, answer)));
@@ -248,6 +249,7 @@ fn hint(reason: &'static str, call: Call, answer: Answer<'_>) -> String {
         "kms" => "allow kms:Decrypt on the key, and check that it is enabled".to_owned(),
         "credentials" => "check the AWS credentials of this service; new ones are taken without a restart".to_owned(),
         "clock" => "set this host's clock (NTP): it is more than 15 minutes off".to_owned(),
+        "quota" => "ask whoever runs the store for room, or make some; it is tried again by itself".to_owned(),
         "no_such_bucket" => "check bucket.name, bucket.region and bucket.endpoint_url".to_owned(),
         "wrong_region" => match answer.region {
             Some(region) => format!("set bucket.region to {}", plain(region, 40)),
@@ -256,7 +258,10 @@ fn hint(reason: &'static str, call: Call, answer: Answer<'_>) -> String {
         _ if matches!(call, Call::Head | Call::Bucket) => {
             "often expired credentials or a wrong bucket.region: HEAD carries no reason".to_owned()
         }
-        _ => "check the [bucket] settings against what the store supports".to_owned(),
+        _ => {
+            let setting = blamed(answer).unwrap_or("the [bucket] settings");
+            format!("check {setting} against what the store supports")
+        }
     }
 }
 

@@ -126,6 +126,24 @@ async fn what_cannot_be_read_any_more_keeps_no_row_from_its_end() {
     world.assert_clean();
 }
 
+/// As in a store that has lost the bytes of objects which it still lists.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_head_shows_and_get_does_not_find_has_its_place_taken_by_what_goes_beside() {
+    let world = World::in_parts().await;
+    world.ready(&id(1), small_and_large()).await;
+    for name in ["small.wav", "large.wav", "session.json"] {
+        world.s3.pre_put(&key(&id(1), name), b"lost".to_vec(), &[]).await;
+    }
+    world.s3.fail_next(Op::GetObject, Times::Forever, Fault::Status(404, "NoSuchKey"));
+    assert!(world.run_until_empty().await.success(), "{}", world.log());
+    assert_eq!(world.column(&id(1), "state").await.as_deref(), Some("done"));
+    let keys = world.s3.keys();
+    assert_eq!(keys.iter().filter(|key| key.contains(".conflict-")).count(), 2, "{keys:?}");
+    assert!(keys.contains(&key(&id(1), "session-2.json")), "{keys:?}");
+    assert!(!world.log().contains("\"paused\""), "{}", world.log());
+    world.assert_clean();
+}
+
 /// Also of what knows keys alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_of_an_attempt_says_whose_it_is() {

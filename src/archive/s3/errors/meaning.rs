@@ -8,6 +8,7 @@ pub(super) enum Meaning {
     UploadLost,
     Corrupted,
     Unreadable,
+    Hollow,
     Setup(&'static str),
     Unavailable,
 }
@@ -33,6 +34,7 @@ pub(super) fn by_code(call: Call, answer: Answer<'_>) -> Option<Meaning> {
         code if is_passing(code) => Meaning::Unavailable,
         // As some stores say of an upload that is complete.
         "NoSuchKey" if call == Call::Abort => Meaning::UploadLost,
+        "NoSuchKey" if call == Call::Read => Meaning::Hollow,
         // It was there when it was looked at; the next look will tell.
         "NoSuchKey" => Meaning::Unavailable,
         code => Meaning::Setup(setup_reason(code, answer.message)?),
@@ -84,8 +86,10 @@ fn setup_reason(code: &str, message: &str) -> Option<&'static str> {
         | "InvalidToken"
         | "TokenRefreshRequired"
         | "InvalidSecurity"
+        | "UserSuspended"
         | "UnrecognizedClientException" => "credentials",
         "RequestTimeTooSkewed" | "RequestExpired" => "clock",
+        "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" => "quota",
         "NoSuchBucket" | "InvalidBucketName" => "no_such_bucket",
         "PermanentRedirect"
         | "TemporaryRedirect"
@@ -100,6 +104,20 @@ fn setup_reason(code: &str, message: &str) -> Option<&'static str> {
     Some(reason)
 }
 
+/// The setting that a request is refused for, as far as the store's words tell.
+pub(super) fn blamed(answer: Answer<'_>) -> Option<&'static str> {
+    let words = format!("{} {}", answer.code, answer.message).to_ascii_lowercase();
+    let settings = [
+        (["storageclass", "storage class", "storage-class"], "bucket.storage_class"),
+        (["encryption", "sse-", "kms"], "bucket.sse and bucket.kms_key_id"),
+        (["invalidtag", "tagging", "tag key"], "bucket.tags"),
+        (["checksum", "digest", "content-md5"], "bucket.checksum"),
+        (["entitytoolarge", "exceeds the maximum", "too large"], "transfer.part_size"),
+    ];
+    let is_told = |signs: [&str; 3]| signs.iter().any(|sign| words.contains(sign));
+    settings.into_iter().find(|(signs, _)| is_told(*signs)).map(|(_, setting)| setting)
+}
+
 /// What HEAD's bodiless answers and codes that nobody knows come to.
 pub(super) fn by_status(call: Call, answer: Answer<'_>) -> Meaning {
     match answer.status {
@@ -107,7 +125,8 @@ pub(super) fn by_status(call: Call, answer: Answer<'_>) -> Meaning {
         401 => Meaning::Setup("credentials"),
         403 => Meaning::Setup("access_denied"),
         404 if matches!(call, Call::Part | Call::Complete | Call::Abort) => Meaning::UploadLost,
-        404 if matches!(call, Call::Head | Call::Read) => Meaning::Unavailable,
+        404 if call == Call::Read => Meaning::Hollow,
+        404 if call == Call::Head => Meaning::Unavailable,
         404 => Meaning::Setup("no_such_bucket"),
         409 if call == Call::Complete => Meaning::UploadLost,
         412 => Meaning::Exists,

@@ -6,6 +6,7 @@ fn meaning(call: Call, status: u16, code: &str) -> String {
         StoreError::UploadLost(_) => "upload lost".to_owned(),
         StoreError::Corrupted(_) => "corrupted".to_owned(),
         StoreError::Unreadable(_) => "unreadable".to_owned(),
+        StoreError::Hollow(_) => "hollow".to_owned(),
         StoreError::Setup { reason, .. } => reason.to_owned(),
         StoreError::Unavailable(_) => "unavailable".to_owned(),
         StoreError::Unanswered(_) => "unanswered".to_owned(),
@@ -46,9 +47,11 @@ fn every_code_that_s3_documents_has_its_meaning() {
         (Call::Complete, 200, "InternalError", "unavailable"),
         (Call::Complete, 200, "SlowDown", "unavailable"),
         (Call::Put, 400, "RequestTimeout", "unavailable"),
-        (Call::Read, 404, "NoSuchKey", "unavailable"),
+        (Call::Read, 404, "NoSuchKey", "hollow"),
         (Call::Abort, 404, "NoSuchKey", "upload lost"),
         (Call::Put, 403, "NotSignedUp", "credentials"),
+        (Call::Put, 403, "UserSuspended", "credentials"),
+        (Call::Put, 403, "QuotaExceeded", "quota"),
         (Call::Put, 400, "InvalidStorageClass", "invalid"),
         (Call::Put, 400, "EntityTooLarge", "invalid"),
         (Call::Put, 501, "NotImplemented", "invalid"),
@@ -68,6 +71,7 @@ fn where_there_is_no_code_the_status_decides() {
         (Call::Put, 404, "no_such_bucket"),
         (Call::Uploads, 404, "no_such_bucket"),
         (Call::Complete, 404, "upload lost"),
+        (Call::Read, 404, "hollow"),
         (Call::Complete, 409, "upload lost"),
         (Call::Put, 409, "unavailable"),
         (Call::Put, 412, "exists"),
@@ -110,6 +114,23 @@ fn messages_name_the_permission_the_region_and_the_key() {
     assert!(
         matches!(&kms, StoreError::Setup { reason: "kms", message } if message.contains("allow kms:GenerateDataKey"))
     );
+}
+
+#[test]
+fn a_request_that_the_store_does_not_take_names_the_setting_if_the_store_does() {
+    for (code, message, setting) in [
+        ("InvalidStorageClass", "The storage class you specified is not valid", "check bucket.storage_class"),
+        ("InvalidArgument", "Server Side Encryption with KMS managed key requires HTTP header", "check bucket.sse"),
+        ("InvalidTag", "The TagKey you have provided is invalid", "check bucket.tags"),
+        ("InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required", "check bucket.checksum"),
+        ("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size", "check transfer.part_size"),
+        ("NotImplemented", "A header that you provided implies something", "check the [bucket] settings"),
+        ("QuotaExceeded", "", "room"),
+    ] {
+        let answer = Answer { status: 400, code, message, region: None };
+        let told = refused(Call::Put, answer).to_string();
+        assert!(told.contains(setting), "{told}");
+    }
 }
 
 #[test]
