@@ -1,6 +1,7 @@
 //! What stands in the bucket: objects that nobody may change any more, and uploads in progress.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kore_archiver::archive::store::ObjectHead;
@@ -14,6 +15,12 @@ pub(crate) struct Bucket {
     pub(crate) uploads: BTreeMap<String, Upload>,
     /// Created, as far as the store knows, a moment later.
     late: BTreeMap<String, Upload>,
+    /// Completions that nobody was answered.
+    hung: Vec<Hung>,
+    /// Whether there ever was one.
+    pub(crate) has_hung: bool,
+    /// Two processes work at once, of which neither knows what the other waits for: nothing hangs any more.
+    pub(crate) is_shared: bool,
     next: u64,
     /// Objects and uploads of other people: neither may be touched.
     pub(crate) foreign_objects: BTreeMap<String, Bytes>,
@@ -27,6 +34,21 @@ pub(crate) struct Upload {
     pub(crate) parts: BTreeMap<u32, Bytes>,
 }
 
+/// A completion that the store is still at.
+#[derive(Debug)]
+struct Hung {
+    key: String,
+    upload: String,
+    body: Bytes,
+    /// By when it has come to its end, by the monotonic clock: it may be as long as no write comes through.
+    by: Option<Duration>,
+    is_aborted: bool,
+}
+
+/// How long a completion goes on at most when a write that came after it is through: one on its key, one elsewhere.
+const BEHIND_ON_KEY: Duration = Duration::from_secs(30);
+const BEHIND_ELSEWHERE: Duration = Duration::from_mins(20);
+
 impl Bucket {
     pub(crate) fn new(has_checksums: bool) -> Self {
         Self {
@@ -34,6 +56,9 @@ impl Bucket {
             objects: BTreeMap::new(),
             uploads: BTreeMap::new(),
             late: BTreeMap::new(),
+            hung: Vec::new(),
+            has_hung: false,
+            is_shared: false,
             next: 0,
             foreign_objects: BTreeMap::new(),
             foreign_uploads: Vec::new(),
@@ -60,6 +85,46 @@ impl Bucket {
     /// Time has passed: it is there.
     pub(crate) fn arrive(&mut self) {
         self.uploads.append(&mut self.late);
+    }
+
+    /// A completion is at work for longer than anybody waits for it.
+    pub(crate) fn hang(&mut self, key: &str, upload: &str, body: Bytes) {
+        let (key, upload) = (key.to_owned(), upload.to_owned());
+        self.hung.push(Hung { key, upload, body, by: None, is_aborted: false });
+        self.has_hung = true;
+    }
+
+    /// A write on this key came through: what hangs is at its last.
+    pub(crate) fn wrote(&mut self, key: &str, now: Duration) {
+        for hung in &mut self.hung {
+            let by = now + if hung.key == key { BEHIND_ON_KEY } else { BEHIND_ELSEWHERE };
+            hung.by = Some(hung.by.map_or(by, |known| known.min(by)));
+        }
+    }
+
+    /// An upload is no more, by who began it.
+    pub(crate) fn abort(&mut self, upload: &str) {
+        self.uploads.remove(upload);
+        self.hung.iter_mut().filter(|hung| hung.upload == upload).for_each(|hung| hung.is_aborted = true);
+    }
+
+    /// Completions come to their end: those whose time has come, and others by `chance`. Gives the keys whose objects have
+    /// lost their bytes, because the upload was aborted meanwhile.
+    pub(crate) fn go_on(&mut self, now: Duration, mut chance: impl FnMut() -> bool) -> Vec<String> {
+        let is_due = |hung: &mut Hung| hung.by.is_some_and(|by| by <= now) || chance();
+        let mut lost = Vec::new();
+        for hung in self.hung.extract_if(.., is_due).collect::<Vec<_>>() {
+            let is_open = self.uploads.contains_key(&hung.upload);
+            if self.objects.contains_key(&hung.key) || !(is_open || hung.is_aborted) {
+                continue;
+            }
+            if hung.is_aborted {
+                lost.push(hung.key.clone());
+            }
+            self.uploads.remove(&hung.upload);
+            self.store(&hung.key, hung.body);
+        }
+        lost
     }
 
     /// Somebody else's object, unless the key is taken.

@@ -23,11 +23,18 @@ faults! {
     // S3 (S)
     StoreDown, AnswerLost, AccessDenied, BitFlip, SpuriousExists, UploadLost, HeadLies, ReadCut, ShortObject,
     NoChecksums, CannotAbort,
+    // Drawn apart.
+    Hangs,
 }
 
 /// How often each fault strikes, in thousandths of its chances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mix(Vec<u32>);
+
+/// Those of which a random few are drawn together: seeds meant something before there were others.
+const TOGETHER: usize = Fault::Hangs as usize;
+/// Of a thousand seeds, in how many completions hang.
+const HANGING: u32 = 500;
 
 /// From now and then to always: what never ends by itself is how an outage looks.
 const RATES: [u32; 6] = [30, 100, 100, 300, 600, 1000];
@@ -38,10 +45,18 @@ impl Mix {
         let mut rates = vec![0; Fault::ALL.len()];
         let kinds = if rng.chance(80) { 0 } else { 1 + rng.index(7) };
         for _ in 0..kinds {
-            let at = rng.index(rates.len());
+            let at = rng.index(TOGETHER);
             rates[at] = *rng.pick(&RATES);
         }
         Self(rates)
+    }
+
+    /// What is drawn when all else of the plan is.
+    pub(crate) fn draw_on(&mut self, rng: &mut Rng) {
+        if rng.chance(HANGING) {
+            // Few runs come as far as a completion.
+            self.0[Fault::Hangs as usize] = *rng.pick(&[600, 1000]);
+        }
     }
 
     pub(crate) fn rate(&self, fault: Fault) -> u32 {

@@ -134,6 +134,7 @@ impl Plan {
         if is_brief {
             plan.shorten(&mut rng);
         }
+        plan.mix.draw_on(&mut rng);
         plan
     }
 

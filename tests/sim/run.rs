@@ -168,11 +168,14 @@ impl Run<'_> {
             Op::Weird(which) => self.bench.hand.insert_weird(which, now).await,
             Op::Look => drop(self.look().await),
             Op::Steps(most) => self.steps(most.into()).await,
-            Op::Advance(seconds) => self.pass(Duration::from_secs(seconds.into())),
+            Op::Advance(seconds) => {
+                self.pass(Duration::from_secs(seconds.into()));
+                self.sweep_held();
+            }
             Op::Jump(seconds) => {
                 self.world.stage.jump(i64::from(seconds) * 1000);
                 // As after a machine's sleep: others saw the time pass.
-                self.world.lock().bucket.arrive();
+                self.world.pass();
             }
             Op::Die => self.die().await,
             Op::DieMidWrite => unreachable!("it is no matter of the runtime that it ends"),
@@ -363,6 +366,7 @@ impl Run<'_> {
     /// Another process takes over, and the one of before works on.
     async fn take_over(&mut self) {
         self.actors.values_mut().for_each(|actor| actor.is_zombie = true);
+        self.world.lock().bucket.is_shared = true;
         self.old_writers.push(self.journeys.writer.clone());
         drop(self.bench.opened.take());
         self.bench.opened = Some(Opened::open(&self.bench.file, &self.world.stage).await);
@@ -372,6 +376,8 @@ impl Run<'_> {
     /// A start takes a second; then it is found out what the last run left.
     async fn begin_life(&mut self) {
         self.world.stage.advance(Duration::from_secs(1));
+        // What a store is at for longer than a start takes is left alone: a new run aborts what the last one left.
+        self.world.go_on(1000);
         self.hands = Hands::default();
         let opened = self.bench.opened.as_ref().expect("it was opened just now");
         self.journeys = journeys(&self.world, opened, &self.bench.metrics, self.plan);
@@ -392,9 +398,16 @@ impl Run<'_> {
         self.add(actor);
     }
 
+    /// Where uploads are left alone for a while, the sweep comes round again.
+    fn sweep_held(&mut self) {
+        if self.world.lock().bucket.has_hung {
+            self.sweep();
+        }
+    }
+
     fn pass(&self, time: Duration) {
         self.world.stage.advance(time);
-        self.world.lock().bucket.arrive();
+        self.world.pass();
     }
 
     fn heal(&mut self) {
@@ -411,7 +424,10 @@ impl Run<'_> {
                 None if self.actors.is_empty() => return,
                 None => return self.world.violation(format!("somebody waits for nothing: {:?}", self.actors)),
                 Some(wait) if wait.is_zero() => {}
-                Some(wait) => self.pass(wait),
+                Some(wait) => {
+                    self.pass(wait);
+                    self.sweep_held();
+                }
             }
             self.settle().await;
         }
@@ -420,7 +436,7 @@ impl Run<'_> {
 
     /// The questions at the end.
     async fn ask(&mut self) {
-        self.world.lock().bucket.arrive();
+        self.world.pass();
         self.sweep();
         self.settle().await;
         self.steps(MOST_CALLS).await;

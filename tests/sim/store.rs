@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use kore_archiver::archive::store::{Label, ObjectBody, ObjectHead, ObjectStore, Part, StoreError, UploadId};
+use kore_archiver::clock::Clock;
 use kore_archiver::key::ObjectKey;
 use kore_archiver::receipt::{Checksums, Crc64Nvme, Receipt};
 use kore_archiver::transfer::{Flow, Segments};
@@ -26,6 +27,7 @@ impl SimStore {
     /// A call that changes nothing when it fails.
     async fn arrive(&self, name: &'static str) -> Result<(), StoreError> {
         self.0.stage.call(name).await;
+        self.0.go_on(20);
         if self.0.strikes(Fault::StoreDown) {
             return Err(down());
         }
@@ -60,6 +62,8 @@ impl SimStore {
         }
         let kept = if short { body.slice(..body.len() / 2) } else { body };
         state.bucket.store(key.as_str(), kept);
+        let now = self.0.stage.elapsed();
+        state.bucket.wrote(key.as_str(), now);
         Ok(())
     }
 }
@@ -175,7 +179,12 @@ impl ObjectStore for SimStore {
         if self.0.strikes(Fault::SpuriousExists) {
             return Err(StoreError::Exists("412".into()));
         }
-        self.create(key, body.freeze())?;
+        let body = body.freeze();
+        if self.0.strikes(Fault::Hangs) && self.hangs(key, upload, &body) {
+            self.0.answer("complete: no answer").await;
+            return Err(StoreError::Unanswered("no answer, says the simulation".into()));
+        }
+        self.create(key, body)?;
         self.0.lock().bucket.uploads.remove(&upload.0);
         self.answered("complete: answer", ()).await
     }
@@ -185,7 +194,7 @@ impl ObjectStore for SimStore {
         if self.0.strikes(Fault::CannotAbort) {
             return Err(StoreError::Setup { reason: "access_denied", message: "s3:AbortMultipartUpload".into() });
         }
-        self.0.lock().bucket.uploads.remove(&upload.0);
+        self.0.lock().bucket.abort(&upload.0);
         self.answered("abort: answer", ()).await
     }
 
@@ -198,6 +207,15 @@ impl ObjectStore for SimStore {
 }
 
 impl SimStore {
+    /// Whether it may.
+    fn hangs(&self, key: &ObjectKey, upload: &UploadId, body: &Bytes) -> bool {
+        let bucket = &mut self.0.lock().bucket;
+        if !bucket.is_shared {
+            bucket.hang(key.as_str(), &upload.0, body.clone());
+        }
+        !bucket.is_shared
+    }
+
     async fn take_part(
         &self,
         key: &ObjectKey,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kore_archiver::clock::Clock;
+
 use crate::bucket::Bucket;
 use crate::fault::{Fault, Mix};
 use crate::rng::Rng;
@@ -96,6 +98,23 @@ impl World {
         let slow = self.lock().rng.chance(250);
         if slow {
             self.stage.call(name).await;
+        }
+    }
+
+    /// Time has passed at the bucket.
+    pub(crate) fn pass(&self) {
+        self.lock().bucket.arrive();
+        self.go_on(100);
+    }
+
+    /// Completions that hang come to their end, of a thousand so many before they must.
+    pub(crate) fn go_on(&self, permille: u32) {
+        let lost = {
+            let State { bucket, rng, .. } = &mut *self.lock();
+            bucket.go_on(self.stage.elapsed(), || rng.chance(permille))
+        };
+        for key in lost {
+            self.violation(format!("{key}: its upload was aborted while its completion was under way"));
         }
     }
 
