@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::archive::UploadLedger;
 use crate::archive::store::UploadId;
-use crate::archive::sweep::{LATEST, LeftUpload};
+use crate::archive::sweep::{Hold, LATEST, LeftUpload};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 use crate::journey::Journeys;
@@ -55,7 +55,8 @@ pub async fn recall_uploads(journeys: &Journeys, run: &str) -> bool {
         Ok(left) => {
             let (ours, others): (Vec<_>, Vec<_>) =
                 left.iter().partition(|record| record.get("bucket").and_then(Value::as_str) == Some(&journeys.bucket));
-            ours.into_iter().filter_map(left_upload).for_each(|upload| journeys.archive.leave(upload));
+            let ours = ours.into_iter().filter_map(|record| left_upload(record, &*journeys.clock));
+            ours.for_each(|upload| journeys.archive.leave(upload));
             let buckets: BTreeSet<_> = others.iter().filter_map(|record| record.get("bucket")?.as_str()).collect();
             for bucket in buckets {
                 tracing::warn!(
@@ -72,13 +73,15 @@ pub async fn recall_uploads(journeys: &Journeys, run: &str) -> bool {
     }
 }
 
-fn left_upload(record: &Record) -> Option<LeftUpload> {
+fn left_upload(record: &Record, clock: &dyn Clock) -> Option<LeftUpload> {
     let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
     let upload = text("upload_id").map(UploadId);
-    let noted = text("started_at").filter(|_| upload.is_none()).and_then(|at| Timestamp::parse(&at).ok());
-    let until = noted.map(|noted| noted.after(LATEST));
+    let time = |column: &str| Timestamp::parse(&text(column)?).ok();
+    let until = time("started_at").filter(|_| upload.is_none()).map(|noted| noted.after(LATEST));
+    let may_come = time("doubtful_since").is_some_and(|since| clock.now() < since.after(LATEST));
+    let hold = may_come.then(|| Hold::Since(clock.elapsed()));
     let (id, key) = (record.get("id")?.as_i64()?, ObjectKey::parse(text("key")?).ok()?);
-    Some(LeftUpload { id, key, upload, until, hold: None })
+    Some(LeftUpload { id, key, upload, until, hold })
 }
 
 /// The ledger of uploads, kept in the queue.
@@ -120,6 +123,10 @@ impl UploadLedger for QueueLedger {
 
     fn created(&self, id: i64, upload: &UploadId) {
         drop(self.writer.submit(Write::UploadCreated { id, upload_id: upload.0.clone() }));
+    }
+
+    fn doubted(&self, id: i64) {
+        drop(self.writer.submit(Write::UploadDoubted { id, at: self.clock.now() }));
     }
 
     fn ended(&self, id: i64) {

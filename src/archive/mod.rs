@@ -79,11 +79,13 @@ pub enum CopyError {
 /// Where multipart uploads are noted before they exist. The queue does it.
 #[async_trait]
 pub trait UploadLedger: Send + Sync + fmt::Debug {
-    /// An upload on this key is about to be created; the number is for the two other calls. `None`: nothing can be noted
+    /// An upload on this key is about to be created; the number is for the other calls. `None`: nothing can be noted
     /// any more, and nobody would find the upload again.
     async fn intend(&self, key: &ObjectKey) -> Option<i64>;
     /// The store has named it.
     fn created(&self, id: i64, upload: &UploadId);
+    /// It was told to complete, and may come to that after this run.
+    fn doubted(&self, id: i64);
     /// It is completed or aborted.
     fn ended(&self, id: i64);
 }

@@ -35,7 +35,7 @@ struct Open<'a> {
     key: &'a ObjectKey,
     upload: UploadId,
     ledger_id: i64,
-    /// It was told to complete, and never answered.
+    /// It was told to complete, and that was never answered, or not waited for.
     is_in_doubt: AtomicBool,
 }
 
@@ -256,7 +256,7 @@ impl Archive {
         }
         let began = self.clock.elapsed();
         let told = self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await;
-        if matches!(told, Err(CopyError::Store(StoreError::Unanswered(_)))) {
+        if matches!(told, Err(CopyError::Store(StoreError::Unanswered(_)) | CopyError::Stopped)) {
             open.is_in_doubt.store(true, Relaxed);
         }
         match told {
@@ -288,6 +288,7 @@ impl Archive {
         tracing::warn!(key = %open.key, "a completion was not answered; its upload is left alone until it cannot come any more");
         let (id, key, upload) = (open.ledger_id, open.key.clone(), Some(open.upload));
         let now = self.clock.elapsed();
+        self.ledger.doubted(id);
         self.leftovers.add(LeftUpload { id, key, upload, until: None, hold: Some(Hold::Since(now)) });
         if is_there {
             self.wrote(open.key, now);

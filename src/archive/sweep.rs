@@ -6,7 +6,8 @@
 //! An upload whose completion was never answered is not aborted at once. The store may be at it for as long as it takes,
 //! and one that is both completed and aborted may leave an object whose bytes are gone: Ceph 16 did, hours later, when
 //! its collector came round. Such an upload is held until a later write has come through: on its own key, which the
-//! completion was ahead of, for a moment more; anywhere in the bucket, for as long as a creation may be late.
+//! completion was ahead of, for a moment more; anywhere in the bucket, for as long as a creation may be late. The ledger
+//! knows it, so that the next run holds it too, for a day at most; of a run that died before it came to doubt it does not.
 //!
 //! The race with a creation that outlives its run, or its request: sent, not yet applied, and so in no list. The note of
 //! it stays for as long as it may come, in which that key is looked at again.
@@ -19,7 +20,7 @@ use super::store::{StoreError, UploadId};
 use crate::clock::Timestamp;
 use crate::key::ObjectKey;
 
-/// How long after it was noted a creation of a run that ended may still arrive. S3 takes no signature that is older than
+/// How long after it was noted a creation or completion of a run that ended may still arrive. S3 takes no signature that is older than
 /// a quarter of an hour; a machine that was suspended may be later.
 pub(crate) const LATEST: Duration = Duration::from_hours(24);
 /// And how long one that this run sent, and that was not answered.

@@ -84,5 +84,6 @@ impl UploadLedger for NoLedger {
         Some(0)
     }
     fn created(&self, _: i64, _: &UploadId) {}
+    fn doubted(&self, _: i64) {}
     fn ended(&self, _: i64) {}
 }

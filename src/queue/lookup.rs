@@ -138,12 +138,14 @@ impl Desk {
         self.read(&sql, &[id.as_str()]).await
     }
 
-    /// Uploads that runs other than `run` left open: id, bucket, key, the store's name.
+    /// Uploads that runs other than `run` left open: id, bucket, key, the store's name, when each was begun, and since
+    /// when its completion is in doubt.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn left_uploads(&self, run: &str) -> Result<Vec<Record>, QueueError> {
-        self.read("SELECT id, bucket, key, upload_id, started_at FROM uploads WHERE run <> ?1 ORDER BY id", &[run])
-            .await
+        let sql =
+            "SELECT id, bucket, key, upload_id, started_at, doubtful_since FROM uploads WHERE run <> ?1 ORDER BY id";
+        self.read(sql, &[run]).await
     }
 }

@@ -53,7 +53,7 @@ pub enum Write {
     Archived(Box<Recording>),
     /// A multipart upload is about to be created.
     UploadIntended {
-        /// Ours, for the two that follow.
+        /// Ours, for the three that follow.
         id: i64,
         /// Where.
         bucket: String,
@@ -70,6 +70,13 @@ pub enum Write {
         id: i64,
         /// The store's.
         upload_id: String,
+    },
+    /// It was told to complete, and what came of that is not known.
+    UploadDoubted {
+        /// Ours.
+        id: i64,
+        /// When.
+        at: Timestamp,
     },
     /// It is completed or aborted.
     UploadEnded {

@@ -108,10 +108,10 @@ impl Bucket {
         self.hung.iter_mut().filter(|hung| hung.upload == upload).for_each(|hung| hung.is_aborted = true);
     }
 
-    /// Completions come to their end: those whose time has come, and others by `chance`. Gives the keys whose objects have
+    /// Completions come to their end: those whose time has come, and others, by their upload. Gives the keys whose objects have
     /// lost their bytes, because the upload was aborted meanwhile.
-    pub(crate) fn go_on(&mut self, now: Duration, mut chance: impl FnMut() -> bool) -> Vec<String> {
-        let is_due = |hung: &mut Hung| hung.by.is_some_and(|by| by <= now) || chance();
+    pub(crate) fn go_on(&mut self, now: Duration, mut may_end: impl FnMut(&str) -> bool) -> Vec<String> {
+        let is_due = |hung: &mut Hung| hung.by.is_some_and(|by| by <= now) || may_end(&hung.upload);
         let mut lost = Vec::new();
         for hung in self.hung.extract_if(.., is_due).collect::<Vec<_>>() {
             let is_open = self.uploads.contains_key(&hung.upload);

@@ -102,6 +102,14 @@ impl Hand {
         sqlx::query_scalar(sql).bind(text).fetch_one(&mut self.sound).await.expect("the tables can be read")
     }
 
+    /// As the store names them.
+    pub(crate) async fn uploads_in_doubt(&mut self) -> Vec<String> {
+        sqlx::query_scalar("SELECT upload_id FROM uploads WHERE doubtful_since IS NOT NULL")
+            .fetch_all(&mut self.sound)
+            .await
+            .expect("the table can be read")
+    }
+
     pub(crate) async fn recordings(&mut self) -> Vec<SeenRecording> {
         sqlx::query_as("SELECT session_id, file_name, key, bytes, sha256 FROM recordings ORDER BY key")
             .fetch_all(&mut self.sound)

@@ -376,8 +376,8 @@ impl Run<'_> {
     /// A start takes a second; then it is found out what the last run left.
     async fn begin_life(&mut self) {
         self.world.stage.advance(Duration::from_secs(1));
-        // What a store is at for longer than a start takes is left alone: a new run aborts what the last one left.
-        self.world.go_on(1000);
+        let in_doubt = self.bench.hand.uploads_in_doubt().await;
+        self.world.outlive(&in_doubt);
         self.hands = Hands::default();
         let opened = self.bench.opened.as_ref().expect("it was opened just now");
         self.journeys = journeys(&self.world, opened, &self.bench.metrics, self.plan);

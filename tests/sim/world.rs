@@ -111,8 +111,20 @@ impl World {
     pub(crate) fn go_on(&self, permille: u32) {
         let lost = {
             let State { bucket, rng, .. } = &mut *self.lock();
-            bucket.go_on(self.stage.elapsed(), || rng.chance(permille))
+            bucket.go_on(self.stage.elapsed(), |_| rng.chance(permille))
         };
+        self.tell_lost(lost);
+    }
+
+    /// A new run aborts what the last one left, but for what that one knew to be in doubt. What the store is at for longer
+    /// than a start takes is left alone otherwise.
+    pub(crate) fn outlive(&self, in_doubt: &[String]) {
+        let lost =
+            self.lock().bucket.go_on(self.stage.elapsed(), |upload| !in_doubt.iter().any(|known| known == upload));
+        self.tell_lost(lost);
+    }
+
+    fn tell_lost(&self, lost: Vec<String>) {
         for key in lost {
             self.violation(format!("{key}: its upload was aborted while its completion was under way"));
         }

@@ -344,3 +344,26 @@ async fn an_upload_whose_completion_was_never_answered_is_aborted_some_time_afte
     assert_eq!(world.s3.count(Op::AbortUpload), 1);
     assert_eq!(daemon.stop().await, 0);
 }
+
+/// It was under way when the daemon was stopped; the next run knows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_that_a_stop_cuts_off_is_in_doubt_in_the_next_run_too_s2() {
+    let mut world = World::in_parts().await;
+    world.set("transfer.drain_timeout", "\"1s\"");
+    world.s3.fail_next(Op::CompleteUpload, Times::Forever, Fault::Hang(Duration::from_mins(1)));
+    let [_, large] = small_and_large();
+    world.ready(&id(1), [large.clone()]).await;
+    let daemon = world.daemon().await;
+    let is_up = || world.s3.open_uploads().first().is_some_and(|upload| upload.parts == 2).then_some(());
+    assert!(until(is_up).await.is_some());
+    // The drain leaves it the time to send its completion.
+    assert_eq!(daemon.stop().await, 0);
+    world.s3.heal();
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!((world.s3.count(Op::CreateUpload), world.s3.count(Op::AbortUpload)), (2, 0));
+    assert_eq!(world.s3.open_uploads().len(), 1, "it is left alone");
+    let doubted = world.rows("SELECT doubtful_since FROM uploads").await;
+    assert!(doubted.len() == 1 && doubted[0]["doubtful_since"].is_some(), "{doubted:?}");
+    assert_eq!(daemon.stop().await, 0);
+}
