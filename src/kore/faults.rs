@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     NotHttp,
     /// The connection was closed in good order before the promised end.
     EndedShort,
+    /// The same without TLS's goodbye: by the host, which may mean it as the end, or by somebody on the way.
+    NoGoodbye,
     /// More came than was promised.
     Surplus,
     /// Reset, refused, timed out, TLS, DNS.
@@ -52,9 +54,11 @@ fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {
         };
     }
     let io = cause.downcast_ref::<io::Error>()?;
-    // TLS reports a connection that was cut without its goodbye by the same kind.
-    let goodbye_missing = io.to_string().contains("close_notify");
-    (io.kind() == io::ErrorKind::UnexpectedEof && !goodbye_missing).then_some(Fault::EndedShort)
+    if io.kind() != io::ErrorKind::UnexpectedEof {
+        return None;
+    }
+    // TLS says so by the same kind, and in words alone.
+    Some(if io.to_string().contains("close_notify") { Fault::NoGoodbye } else { Fault::EndedShort })
 }
 
 /// What happened, in the words of the libraries.

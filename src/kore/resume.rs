@@ -144,11 +144,15 @@ impl Body {
                 Some(Ok(bytes)) => return if stalled && bytes.is_some() { Err(Cut::Stalled) } else { Ok(bytes) },
                 Some(Err(error)) => {
                     return Err(match fault(&*error) {
+                        // Where its end is the file's, many a host just hangs up: the container must prove itself.
+                        Fault::NoGoodbye if !self.promise.end_is_marked => return Ok(None),
                         Fault::EndedShort => Cut::EndedShort,
                         Fault::Surplus => Cut::Surplus,
-                        Fault::NotPublic | Fault::BeyondCounting | Fault::NotHttp | Fault::Broken => {
-                            Cut::Broken(describe(&*error))
-                        }
+                        Fault::NotPublic
+                        | Fault::BeyondCounting
+                        | Fault::NotHttp
+                        | Fault::NoGoodbye
+                        | Fault::Broken => Cut::Broken(describe(&*error)),
                     });
                 }
                 None if stalled => return Err(Cut::Stalled),

@@ -90,7 +90,7 @@ fn not_reached(url: &Url, error: &BoxError) -> FetchError {
             message: message(&format!("the file host {host} announces a length beyond all bounds")),
         },
         Fault::NotHttp => refused(&format!("the file host {host} does not speak HTTP: {}", describe(&**error))),
-        Fault::EndedShort | Fault::Surplus | Fault::Broken => {
+        Fault::EndedShort | Fault::NoGoodbye | Fault::Surplus | Fault::Broken => {
             unreachable(&format!("the file host {host} was not reached: {}", describe(&**error)))
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt as _, copy, copy_bidirectional, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -35,6 +35,15 @@ impl Authority {
     }
 }
 
+/// How a connection ends that the one behind has ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Parting {
+    /// With TLS's goodbye (`close_notify`).
+    Polite,
+    /// Without.
+    Silent,
+}
+
 /// A port that is taken before it is known what stands behind it.
 pub struct Door {
     listener: TcpListener,
@@ -54,7 +63,7 @@ impl Door {
     }
 
     /// Hands everything on to `behind`, for as long as the test runs.
-    pub fn open(self, authority: &Authority, behind: &str) {
+    pub fn open(self, authority: &Authority, behind: &str, parting: Parting) {
         let acceptor = TlsAcceptor::from(Arc::clone(&authority.config));
         let behind: SocketAddr = behind.parse().expect("fakes have addresses");
         tokio::spawn(async move {
@@ -66,7 +75,17 @@ impl Door {
                     let Ok(mut stream) = acceptor.accept(stream).await else { return };
                     let Ok(mut inner) = TcpStream::connect(behind).await else { return };
                     let _ = inner.set_nodelay(true);
-                    let _ = copy_bidirectional(&mut stream, &mut inner).await;
+                    match parting {
+                        Parting::Polite => drop(copy_bidirectional(&mut stream, &mut inner).await),
+                        Parting::Silent => {
+                            let ((mut from, mut to), (mut back, mut forth)) = (split(stream), inner.split());
+                            tokio::select! {
+                                _ = copy(&mut from, &mut forth) => {}
+                                _ = copy(&mut back, &mut to) => {}
+                            }
+                            let _ = to.flush().await;
+                        }
+                    }
                 });
             }
         });

@@ -20,7 +20,7 @@ use super::kore::{self, FakeKore};
 pub use super::patience::until;
 use super::patience::{LOOKS, PATIENCE, nap};
 use super::s3::{self, FakeS3};
-use super::tls::{Authority, Door};
+use super::tls::{Authority, Door, Parting};
 
 /// Not known to the demo, which runs the library.
 const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_kore-archiver");
@@ -61,6 +61,11 @@ impl World {
     /// A world in which everything is https, by certificates of an authority that `SSL_CERT_FILE` makes known; that
     /// file's path comes with it.
     pub async fn over_tls() -> (Self, String) {
+        Self::over_tls_parting(Parting::Polite).await
+    }
+
+    /// The same, with a file host that takes leave like this.
+    pub async fn over_tls_parting(parting: Parting) -> (Self, String) {
         let authority = Authority::new();
         let [api, files, bucket] = [Door::new().await, Door::new().await, Door::new().await];
         let options = kore::Options { files_at: Some(files.url()), ..kore::Options::default() };
@@ -69,9 +74,9 @@ impl World {
         world.set("bots.default.media_hosts", &format!("[\"{}\"]", files.address()));
         world.set("bots.default.allow_insecure_http", "false");
         world.set("bucket.endpoint_url", &format!("\"{}\"", bucket.url()));
-        api.open(&authority, world.kore.api_url().trim_start_matches("http://"));
-        files.open(&authority, &world.kore.media_host());
-        bucket.open(&authority, world.s3.endpoint().trim_start_matches("http://"));
+        api.open(&authority, world.kore.api_url().trim_start_matches("http://"), Parting::Polite);
+        files.open(&authority, &world.kore.media_host(), parting);
+        bucket.open(&authority, world.s3.endpoint().trim_start_matches("http://"), Parting::Polite);
         let known = world.path("authority.pem");
         std::fs::write(&known, authority.pem()).expect("the folder is ours");
         (world, known.display().to_string())
