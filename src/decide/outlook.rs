@@ -1,8 +1,8 @@
 //! What the adaptive schedule says of a row, within the settings.
 //!
 //! `poll.adaptive_max` and `adaptive_max_old` are the longest waits of a row's first two hours and after them. The
-//! backoff of the status that Kore gave scales both: with a `max` of 5 minutes, as by default, they hold as they are; who
-//! shortens `max` shortens them alike, so that settings of small waits mean small waits.
+//! backoff of the status that Kore gave may shorten both: with a `max` of 5 minutes or more, as by default, they hold as
+//! they are; who shortens `max` shortens them alike, so that settings of small waits mean small waits.
 //!
 //! While a bot's model has seen few sessions, a wait is at most twice that backoff's, and a new row is asked about at
 //! once: whoever tries the daemon with one session sees what Kore says of it. A row whose call's end is known is put off
@@ -16,7 +16,9 @@ use crate::clock::Timestamp;
 use crate::config::{PollSettings, Schedule};
 use crate::schedule::{Bounds, FEW, Known, Model, wait};
 
-/// `adaptive_max` of 30 minutes and `adaptive_max_old` of 12 hours belong to a `max` of 5 minutes.
+/// Whoever sets a shorter `max` wants short waits here too.
+const USUAL_MAX: Duration = Duration::from_mins(5);
+/// So many times the shorter one: as 30 minutes and 12 hours are to the usual.
 const YOUNG_SCALE: u32 = 6;
 const OLD_SCALE: u32 = 144;
 /// A row is young for so long (CONTRACT section 7).
@@ -99,8 +101,10 @@ pub fn known(history: &History, enqueued_at: Timestamp, call_ended_at: Option<Ti
 }
 
 fn bounds(policy: &PollSettings, backoff: &Backoff, history: &History, now: Timestamp) -> Bounds {
-    let most = policy.adaptive_max.min(backoff.max().saturating_mul(YOUNG_SCALE));
-    let most_old = policy.adaptive_max_old.min(backoff.max().saturating_mul(OLD_SCALE));
+    let is_short = backoff.max() < USUAL_MAX;
+    let bound = |most: Duration, scale| if is_short { most.min(backoff.max() * scale) } else { most };
+    let most = bound(policy.adaptive_max, YOUNG_SCALE);
+    let most_old = bound(policy.adaptive_max_old, OLD_SCALE);
     let least = LEAST.min(backoff.initial()).min(most).min(most_old);
     Bounds { now, least, most, most_old, old_from: history.pending_since.after(YOUNG) }
 }
@@ -255,6 +259,10 @@ mod tests {
         let bounds = |policy: &PollSettings| bounds(policy, &policy.media_in_progress, &row(), start());
         assert_eq!((bounds(&small).most_old, bounds(&small).least), (48 * MINUTE, Duration::from_secs(1)));
         assert_eq!((bounds(&adaptive).most_old, bounds(&adaptive).least), (Duration::from_hours(12), LEAST));
+        // Longer ones than the defaults hold as they are.
+        let long =
+            PollSettings { adaptive_max: 2 * 60 * MINUTE, adaptive_max_old: 2 * 12 * 60 * MINUTE, ..adaptive.clone() };
+        assert_eq!((bounds(&long).most, bounds(&long).most_old), (120 * MINUTE, 1440 * MINUTE));
         assert_eq!(bounds(&adaptive).old_from, start().after(Duration::from_hours(2)));
         // From two hours on the longer bound holds, to the second.
         let wide = PollSettings { adaptive_max: MINUTE, adaptive_max_old: 2 * MINUTE, ..adaptive };
