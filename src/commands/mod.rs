@@ -14,15 +14,16 @@ mod status;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use crate::clock::SystemClock;
-use crate::config::{Environment, Settings, SettingsError};
+use crate::config::{Environment, NO_FILE, Settings, SettingsError};
 use crate::queue::QueueError;
 use crate::shutdown::Signals;
-use crate::telemetry::Farewell;
+use crate::telemetry::{Farewell, TelemetryError};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -121,7 +122,7 @@ fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() {
         return 2;
     }
-    if error.is::<SettingsError>() {
+    if error.is::<SettingsError>() || matches!(error.downcast_ref(), Some(TelemetryError::Journal(_))) {
         return 78;
     }
     match error.downcast_ref::<QueueError>() {
@@ -143,7 +144,8 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
     let done = match &cli.command {
         Command::Run(arguments) => {
             let settings = crate::config::read(file, &environment)?;
-            crate::telemetry::init(&settings.log, &environment)?;
+            let place = || crate::config::file_of(file).map_or(NO_FILE.into(), |file| file.display().to_string());
+            crate::telemetry::init(&settings.log, &environment).with_context(place)?;
             runtime.block_on(run::run(arguments, &settings))
         }
         Command::Enqueue(arguments) => runtime.block_on(enqueue::run(arguments, &settings()?)),

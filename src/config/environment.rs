@@ -10,9 +10,10 @@ use std::fmt;
 /// What every override begins with (CONTRACT section 1).
 pub(super) const PREFIX: &str = "KORE_ARCHIVER__";
 
-/// What else is read: where systemd keeps credentials, whether stderr is the journal, how many heaps there are, whether
+/// What else is read: where roles are assumed, where systemd keeps credentials, whether stderr is the journal, how many heaps there are, whether
 /// colour is unwelcome, whether a service manager listens, whether the daemon has started itself anew.
-const ALSO_READ: [&str; 6] = [
+const ALSO_READ: [&str; 7] = [
+    "AWS_ENDPOINT_URL_STS",
     "CREDENTIALS_DIRECTORY",
     "JOURNAL_STREAM",
     "MALLOC_ARENA_MAX",

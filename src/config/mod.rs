@@ -32,7 +32,7 @@ mod text;
 
 pub use environment::Environment;
 pub use error::SettingsError;
-pub use read::{DEFAULT_PATH, file_of, read, read_without_secrets};
+pub use read::{DEFAULT_PATH, NO_FILE, file_of, read, read_without_secrets};
 pub use secret::ClientSecret;
 pub use text::{parse_duration, parse_size, write_duration, write_size};
 
@@ -131,6 +131,8 @@ pub struct BucketSettings {
     pub tags: BTreeMap<String, String>,
     /// A role to assume for every request.
     pub assume_role_arn: Option<String>,
+    /// Where that is done, if not at AWS's own endpoint for the region: `AWS_ENDPOINT_URL_STS`.
+    pub role_endpoint: Option<String>,
     /// For one attempt of one request; of one with a body, how long that may stand still.
     pub timeout: Duration,
     /// How arrival is proven.

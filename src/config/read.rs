@@ -24,7 +24,8 @@ use crate::key::{KeyTemplate, ObjectKey};
 pub const DEFAULT_PATH: &str = "/etc/kore-archiver/config.toml";
 
 /// What stands in messages in place of a file.
-const NO_FILE: &str = "the environment (no settings file was read)";
+/// What stands in a message in a file's place.
+pub const NO_FILE: &str = "the environment (no settings file was read)";
 
 /// S3's limits for a part of a multipart upload, and for an object.
 const PART: std::ops::RangeInclusive<u64> = 5 << 20..=5 << 30;
@@ -95,7 +96,7 @@ fn settings(tables: Table, file: &str, environment: &Environment, need: Need) ->
     let settings = Settings {
         queue: queue(root.section("queue")?)?,
         bots: bots(root.section("bots")?, Secrets::of(environment)?, need)?,
-        bucket: bucket(root.section("bucket")?)?,
+        bucket: bucket(root.section("bucket")?, environment)?,
         poll: poll(root.section("poll")?)?,
         transfer: transfer(root.section("transfer")?)?,
         http: http(root.section("http")?)?,
@@ -202,7 +203,7 @@ fn client_secret(
     }
 }
 
-fn bucket(mut bucket: Section) -> Result<BucketSettings, SettingsError> {
+fn bucket(mut bucket: Section, environment: &Environment) -> Result<BucketSettings, SettingsError> {
     let name = bucket.require("name", "the bucket that recordings go to", bucket_name)?;
     let endpoint_url = bucket.read("endpoint_url", "", optional(endpoint))?;
     let settings = BucketSettings {
@@ -231,6 +232,7 @@ fn bucket(mut bucket: Section) -> Result<BucketSettings, SettingsError> {
         sse: sse(&mut bucket)?,
         tags: read_tags(&mut bucket)?,
         assume_role_arn: bucket.read("assume_role_arn", "", optional(role_arn))?,
+        role_endpoint: environment.get("AWS_ENDPOINT_URL_STS").filter(|url| !url.is_empty()).map(ToOwned::to_owned),
         timeout: bucket.read("timeout", "60s", duration)?,
         checksum: bucket.read("checksum", "auto", one_of(&CHECKSUMS))?,
     };

@@ -71,7 +71,9 @@ struct Voice {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `log.format = "journald"` on a machine without it.
-    #[error("log.format is \"journald\", but the journal at {JOURNAL} cannot be reached: {0}")]
+    #[error(
+        "log.format is \"journald\", but the journal at {JOURNAL} cannot be reached ({0}): expected \"text\" or \"json\" here"
+    )]
     Journal(std::io::Error),
     /// There is no thread for it.
     #[error("no thread can be started for the log: {0}")]

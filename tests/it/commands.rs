@@ -307,6 +307,14 @@ async fn only_run_and_enqueue_create_a_queue_and_wrong_settings_are_78() {
         assert!(err(&refused).contains("timeuot") && err(&refused).contains("config.toml"), "{}", err(&refused));
     }
     assert!(!wrong.queue_path().exists());
+    // Where there is a journal, it can be written to.
+    if !std::path::Path::new("/run/systemd/journal/socket").exists() {
+        let mut without = World::new().await;
+        without.set("log.format", "\"journald\"");
+        let refused = without.run(&["run"]);
+        assert_eq!(refused.status.code(), Some(78), "{}", err(&refused));
+        assert!(err(&refused).contains("config.toml: log.format is \"journald\""), "{}", err(&refused));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

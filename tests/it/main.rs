@@ -33,6 +33,7 @@ mod places;
 mod queue_faults;
 mod reconcile;
 mod restarts;
+mod role;
 mod rows;
 mod s3_adapter;
 mod s3_refusals;

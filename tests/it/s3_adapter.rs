@@ -41,6 +41,7 @@ fn settings(s3: &FakeS3) -> BucketSettings {
         sse: Sse::Default,
         tags: BTreeMap::new(),
         assume_role_arn: None,
+        role_endpoint: None,
         timeout: Duration::from_secs(5),
         checksum: ChecksumChoice::Auto,
     }

@@ -140,6 +140,7 @@ fn bucket() -> BucketSettings {
         sse: Sse::Default,
         tags: BTreeMap::new(),
         assume_role_arn: None,
+        role_endpoint: None,
         timeout: Duration::from_mins(1),
         checksum: ChecksumChoice::Auto,
     }

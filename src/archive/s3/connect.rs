@@ -62,7 +62,7 @@ impl Connector {
         let tls = Provider::Rustls(CryptoMode::AwsLc);
         let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
         let origin = Origin { settings: settings.clone(), http, given, keys: Keys::default() };
-        let client = RwLock::new(build(&origin).await);
+        let client = RwLock::new(Box::pin(build(&origin)).await);
         Self { origin, client, distrusted: AtomicBool::new(false) }
     }
 
@@ -95,10 +95,14 @@ async fn build(origin: &Origin) -> Client {
         // Checksums are ours, in a header: the SDK's trailers cost more, and some stores refuse them.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    // Where recordings go is said by the settings alone, whatever AWS's variables and profiles name.
+    // Where recordings go is said by the settings alone, whatever AWS's variables and profiles name for S3.
     config.set_endpoint_url(settings.endpoint_url.as_ref().map(ToString::to_string));
     if let Some(role) = &settings.assume_role_arn {
-        let provider = AssumeRoleProvider::builder(role).session_name(ROLE_SESSION).configure(&shared).build().await;
+        let provider = AssumeRoleProvider::builder(role)
+            .session_name(ROLE_SESSION)
+            .configure(&for_roles(&shared, settings))
+            .build()
+            .await;
         config = config.credentials_provider(origin.keys.of(SharedCredentialsProvider::new(provider)));
     }
     Client::from_conf(config.build())
@@ -130,6 +134,22 @@ async fn shared_config(origin: &Origin) -> SdkConfig {
     let mut builder = config.into_builder();
     builder.set_credentials_provider(provider);
     builder.build()
+}
+
+/// The same without `AWS_ENDPOINT_URL` and its like in profiles: they are for some other store, and no role is assumed there.
+fn for_roles(shared: &SdkConfig, settings: &BucketSettings) -> SdkConfig {
+    let mut config =
+        SdkConfig::builder().behavior_version(BehaviorVersion::v2026_01_12()).region(shared.region().cloned());
+    config.set_http_client(shared.http_client());
+    config.set_credentials_provider(shared.credentials_provider());
+    config.set_retry_config(shared.retry_config().cloned());
+    config.set_timeout_config(shared.timeout_config().cloned());
+    config.set_sleep_impl(shared.sleep_impl());
+    config.set_time_source(shared.time_source());
+    config.set_use_fips(shared.use_fips());
+    config.set_use_dual_stack(shared.use_dual_stack());
+    config.set_endpoint_url(settings.role_endpoint.clone());
+    config.build()
 }
 
 /// A body that is read back outlives the attempt's timeout; this ends one that stands still for as long.
