@@ -162,6 +162,13 @@ impl App {
                 error = panic_of(&mut helpers) => Err(error),
             }
         };
+        if matches!(ended, Ok(Ended::Empty)) {
+            // It leaves no upload behind that can be told in a moment to lead nowhere.
+            tokio::select! {
+                () = self.journeys.archive.sweep_soon() => {}
+                () = self.shutdown.soft.cancelled() => {}
+            }
+        }
         service::stopping();
         let is_written = ended.is_ok() && self.drain().await;
         self.shutdown.hard.cancel();

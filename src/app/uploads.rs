@@ -41,9 +41,10 @@ pub(super) async fn sweep(journeys: Journeys, mut is_recalled: bool) {
             step = 0;
             journeys.archive.until_left().await;
         } else {
+            let wait = patience.wait(step).min(journeys.archive.released_in().unwrap_or(Duration::MAX));
             tokio::select! {
                 () = journeys.archive.until_left() => step = 0,
-                () = journeys.clock.sleep(patience.wait(step)) => step += 1,
+                () = journeys.clock.sleep(wait) => step += 1,
             }
         }
     }
@@ -78,8 +79,10 @@ fn left_upload(record: &Record, clock: &dyn Clock) -> Option<LeftUpload> {
     let upload = text("upload_id").map(UploadId);
     let time = |column: &str| Timestamp::parse(&text(column)?).ok();
     let until = time("started_at").filter(|_| upload.is_none()).map(|noted| noted.after(LATEST));
-    let may_come = time("doubtful_since").is_some_and(|since| clock.now() < since.after(LATEST));
-    let hold = may_come.then(|| Hold::Since(clock.elapsed()));
+    let hold = time("told_at").map(|told| {
+        let (now, may_come) = (clock.elapsed(), clock.now() < told.after(LATEST));
+        if may_come { Hold::Since(now) } else { Hold::to(now) }
+    });
     let (id, key) = (record.get("id")?.as_i64()?, ObjectKey::parse(text("key")?).ok()?);
     Some(LeftUpload { id, key, upload, until, hold })
 }
@@ -125,8 +128,12 @@ impl UploadLedger for QueueLedger {
         drop(self.writer.submit(Write::UploadCreated { id, upload_id: upload.0.clone() }));
     }
 
-    fn doubted(&self, id: i64) {
-        drop(self.writer.submit(Write::UploadDoubted { id, at: self.clock.now() }));
+    fn told(&self, id: i64) {
+        drop(self.writer.submit(Write::UploadTold { id, at: Some(self.clock.now()) }));
+    }
+
+    fn is_others(&self, id: i64) {
+        drop(self.writer.submit(Write::UploadTold { id, at: None }));
     }
 
     fn ended(&self, id: i64) {

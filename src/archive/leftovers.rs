@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::store::UploadId;
-use super::sweep::LeftUpload;
+use super::sweep::{Hold, LeftUpload};
 use crate::key::ObjectKey;
 
 /// What is left to be swept. Clones share it.
@@ -38,11 +38,9 @@ impl Leftovers {
         lock(&self.0.uploads).push(upload);
     }
 
-    /// All that is left now and not held, and how many are held.
-    pub(super) fn take_due(&self, now: Duration) -> (Vec<LeftUpload>, usize) {
-        let mut uploads = lock(&self.0.uploads);
-        let due = uploads.extract_if(.., |left| !left.is_held(now)).collect();
-        (due, uploads.len())
+    /// All that is left now and not held.
+    pub(super) fn take_due(&self, now: Duration) -> Vec<LeftUpload> {
+        lock(&self.0.uploads).extract_if(.., |left| !left.is_held(now)).collect()
     }
 
     /// What is left on this key and not held.
@@ -50,22 +48,44 @@ impl Leftovers {
         lock(&self.0.uploads).extract_if(.., |left| left.key == *key && !left.is_held(now)).collect()
     }
 
-    /// Whether this upload is left, and held.
-    pub(super) fn is_held(&self, key: &ObjectKey, upload: &UploadId, now: Duration) -> bool {
-        let is_it = |left: &LeftUpload| left.key == *key && left.upload.as_ref() == Some(upload);
-        lock(&self.0.uploads).iter().any(|left| is_it(left) && left.is_held(now))
+    /// Those that are held for a while, by their numbers.
+    pub(super) fn held(&self, now: Duration) -> Vec<(i64, ObjectKey, UploadId)> {
+        let uploads = lock(&self.0.uploads);
+        let held = uploads.iter().filter(|left| left.is_held(now) && left.hold != Some(Hold::Made));
+        held.filter_map(|left| Some((left.id, left.key.clone(), left.upload.clone()?))).collect()
     }
 
-    /// Tells those that are held of a write that came through.
-    pub(super) fn hear(&self, key: &ObjectKey, began: Duration, now: Duration) {
+    /// Of one that is no more.
+    pub(super) fn forget(&self, id: i64) {
+        lock(&self.0.uploads).retain(|left| left.id != id);
+    }
+
+    /// How long the first is held that is held to a moment.
+    pub(super) fn next_release(&self, now: Duration) -> Option<Duration> {
+        lock(&self.0.uploads).iter().filter_map(|left| left.released_in(now)).min()
+    }
+
+    /// Whether this upload is left, and may have been completed.
+    pub(super) fn is_told(&self, key: &ObjectKey, upload: &UploadId) -> bool {
+        let is_it = |left: &LeftUpload| left.key == *key && left.upload.as_ref() == Some(upload);
+        lock(&self.0.uploads).iter().any(|left| is_it(left) && left.hold.is_some())
+    }
+
+    /// Tells those that are held of a write that came through. Gives those whose key holds an object of other parts since.
+    pub(super) fn hear(&self, key: &ObjectKey, began: Duration, now: Duration) -> Vec<i64> {
         let mut uploads = lock(&self.0.uploads);
-        let mut is_news = false;
+        let (mut is_news, mut others) = (false, Vec::new());
         for left in uploads.iter_mut() {
+            let was_others = left.is_others();
             is_news |= left.hear(key, began, now);
+            if left.is_others() && !was_others {
+                others.push(left.id);
+            }
         }
         if is_news {
             self.0.added.notify_one();
         }
+        others
     }
 
     /// Until something is added.

@@ -84,8 +84,10 @@ pub trait UploadLedger: Send + Sync + fmt::Debug {
     async fn intend(&self, key: &ObjectKey) -> Option<i64>;
     /// The store has named it.
     fn created(&self, id: i64, upload: &UploadId);
-    /// It was told to complete, and may come to that after this run.
-    fn doubted(&self, id: i64);
+    /// It is about to be told to complete: what comes of that may outlive this run.
+    fn told(&self, id: i64);
+    /// The object that stands under its key is not made of its parts.
+    fn is_others(&self, id: i64);
     /// It is completed or aborted.
     fn ended(&self, id: i64);
 }

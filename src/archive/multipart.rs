@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::keep::{FileJob, Kept, Round, Target};
 use super::store::{Label, Part, StoreError, UploadId};
-use super::sweep::{Hold, LATE, LeftUpload};
+use super::sweep::{Hold, LATE, LeftUpload, TAIL, tell_made};
 use super::{AGAIN, Archive, CopyError, neither};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt, Verified};
@@ -35,8 +35,10 @@ struct Open<'a> {
     key: &'a ObjectKey,
     upload: UploadId,
     ledger_id: i64,
-    /// It was told to complete, and that was never answered, or not waited for.
-    is_in_doubt: AtomicBool,
+    /// It was told to complete, and that may have been done.
+    may_be_made: AtomicBool,
+    /// Or it may be done yet: there was no answer, or it was not waited for.
+    may_come: AtomicBool,
 }
 
 /// Why parts are sent no further.
@@ -109,7 +111,8 @@ impl Archive {
         let outcome = self.send(job, intake, first, target, &open).await;
         match &outcome {
             Ok(Round::Kept(kept)) if !kept.adopted => self.ledger.ended(open.ledger_id),
-            _ if open.is_in_doubt.load(Relaxed) => self.leave_in_doubt(open, outcome.is_ok()).await,
+            _ if open.may_come.load(Relaxed) => self.leave_in_doubt(open, outcome.is_ok()).await,
+            _ if open.may_be_made.load(Relaxed) => self.abort_if_not_made(open).await,
             // Where the object is there by another hand, the upload of this one may still stand open.
             _ => self.abort(open).await,
         }
@@ -125,7 +128,8 @@ impl Archive {
             match self.to_its_end(self.store.create_upload(key, label)).await {
                 Ok(upload) => {
                     self.ledger.created(id, &upload);
-                    return Ok(Open { key, upload, ledger_id: id, is_in_doubt: AtomicBool::new(false) });
+                    let (may_be_made, may_come) = (AtomicBool::new(false), AtomicBool::new(false));
+                    return Ok(Open { key, upload, ledger_id: id, may_be_made, may_come });
                 }
                 Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => {
                     let cleared = self.unless_stopped(self.clear(key)).await;
@@ -255,9 +259,13 @@ impl Archive {
             return Ok(there.ok().and_then(adopted));
         }
         let began = self.clock.elapsed();
+        self.ledger.told(open.ledger_id);
         let told = self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await;
-        if matches!(told, Err(CopyError::Store(StoreError::Unanswered(_)) | CopyError::Stopped)) {
-            open.is_in_doubt.store(true, Relaxed);
+        match &told {
+            Err(CopyError::Stopped | CopyError::Store(StoreError::Unanswered(_))) => open.may_come.store(true, Relaxed),
+            // A store may have made it, and failed at what it does behind.
+            Ok(()) | Err(CopyError::Store(StoreError::Unavailable(_))) => open.may_be_made.store(true, Relaxed),
+            Err(_) => {}
         }
         match told {
             Ok(()) => {
@@ -286,24 +294,45 @@ impl Archive {
             return self.ledger.ended(open.ledger_id);
         }
         tracing::warn!(key = %open.key, "a completion was not answered; its upload is left alone until it cannot come any more");
-        let (id, key, upload) = (open.ledger_id, open.key.clone(), Some(open.upload));
         let now = self.clock.elapsed();
-        self.ledger.doubted(id);
-        self.leftovers.add(LeftUpload { id, key, upload, until: None, hold: Some(Hold::Since(now)) });
-        if is_there {
-            self.wrote(open.key, now);
-        }
+        self.leave_open(open, Some(if is_there { Hold::to(now + TAIL) } else { Hold::Since(now) }));
+    }
+
+    /// Ends an upload that may have been completed, unless something stands there that may be made of its parts.
+    async fn abort_if_not_made(&self, open: Open<'_>) {
+        let hold = match self.within(ABORT_PATIENCE, self.abort_unless_made(open.key, &open.upload)).await {
+            Some(Ok(true)) => return self.ledger.ended(open.ledger_id),
+            Some(Ok(false)) => {
+                tell_made(open.key);
+                Hold::Made
+            }
+            failed => {
+                tell_unaborted(open.key, failed.and_then(Result::err));
+                Hold::to(self.clock.elapsed())
+            }
+        };
+        self.leave_open(open, Some(hold));
     }
 
     /// Ends an upload that leads nowhere. One that cannot be ended now is left for the sweep.
     async fn abort(&self, open: Open<'_>) {
-        let why = match self.within(ABORT_PATIENCE, self.store.abort(open.key, &open.upload)).await {
-            Some(Ok(())) => return self.ledger.ended(open.ledger_id),
-            Some(Err(error)) => error.to_string(),
-            None => "it took too long".to_owned(),
-        };
-        tracing::warn!(key = %open.key, why, "an upload could not be aborted; trying again later");
-        let (id, key, upload) = (open.ledger_id, open.key.clone(), Some(open.upload));
-        self.leftovers.add(LeftUpload { id, key, upload, until: None, hold: None });
+        match self.within(ABORT_PATIENCE, self.store.abort(open.key, &open.upload)).await {
+            Some(Ok(())) => self.ledger.ended(open.ledger_id),
+            failed => {
+                tell_unaborted(open.key, failed.and_then(Result::err));
+                self.leave_open(open, None);
+            }
+        }
     }
+
+    fn leave_open(&self, open: Open<'_>, hold: Option<Hold>) {
+        let (id, key, upload) = (open.ledger_id, open.key.clone(), Some(open.upload));
+        self.leftovers.add(LeftUpload { id, key, upload, until: None, hold });
+    }
+}
+
+/// `None`: it took too long.
+fn tell_unaborted(key: &ObjectKey, error: Option<StoreError>) {
+    let why = error.map_or_else(|| "it took too long".to_owned(), |error| error.to_string());
+    tracing::warn!(%key, why, "an upload could not be aborted; trying again later");
 }

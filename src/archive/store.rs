@@ -143,7 +143,7 @@ pub enum StoreError {
     /// The object is there and cannot be read: its storage class wants it restored first. Nobody need do anything.
     #[error("{0}")]
     Unreadable(String),
-    /// GET finds nothing where HEAD has seen something: it went between the two, or the store has lost its bytes. Look.
+    /// GET finds nothing where HEAD has seen something: it went between the two, or the store has lost bytes. Look.
     #[error("{0}")]
     Hollow(String),
     /// The set-up: permissions, credentials, keys, the bucket's name, region or owner, the clock. A person must act.

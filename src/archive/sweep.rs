@@ -3,11 +3,13 @@
 //! A run that died may have created an upload whose name it never learned. The ledger has the key, so that the bucket
 //! is asked for the uploads on exactly that key. Uploads on keys that are not in the ledger are never touched.
 //!
-//! An upload whose completion was never answered is not aborted at once. The store may be at it for as long as it takes,
-//! and one that is both completed and aborted may leave an object whose bytes are gone: Ceph 16 did, hours later, when
-//! its collector came round. Such an upload is held until a later write has come through: on its own key, which the
-//! completion was ahead of, for a moment more; anywhere in the bucket, for as long as a creation may be late. The ledger
-//! knows it, so that the next run holds it too, for a day at most; of a run that died before it came to doubt it does not.
+//! An upload that was told to complete, and of which it is not known whether it did, is another matter: an abort may take
+//! the bytes of an object. The store may be at it for as long as it takes, and one that is both completed and aborted may
+//! leave an object whose bytes are gone, at once or, in Ceph 16, when its collector comes round hours later. So it is held
+//! until a later write has come through: on its own key, which the completion was ahead of, for a moment more; anywhere in
+//! the bucket, for as long as a creation may be late. And then it is left alone if an object stands there that may be made
+//! of its parts: Swift lists an upload still if the last step of its completion fails, and deletes the parts of what is
+//! aborted. The ledger knows it, so that all this holds in the next run too, where nothing is waited for after a day.
 //!
 //! The race with a creation that outlives its run, or its request: sent, not yet applied, and so in no list. The note of
 //! it stays for as long as it may come, in which that key is looked at again.
@@ -26,7 +28,7 @@ pub(crate) const LATEST: Duration = Duration::from_hours(24);
 /// And how long one that this run sent, and that was not answered.
 pub(super) const LATE: Duration = Duration::from_mins(20);
 /// What a completion still needs when a write behind it on the same key is through already.
-const TAIL: Duration = Duration::from_secs(30);
+pub(super) const TAIL: Duration = Duration::from_secs(10);
 
 /// An upload of the ledger that leads nowhere.
 #[derive(Clone, Debug)]
@@ -39,40 +41,69 @@ pub struct LeftUpload {
     pub upload: Option<UploadId>,
     /// Until when it may yet be created, if that is not known to have happened.
     pub until: Option<Timestamp>,
-    /// Before when it must not be aborted, if its completion may be under way.
+    /// If it was told to complete, and may have.
     pub hold: Option<Hold>,
 }
 
-/// How long an upload is left alone, by the monotonic clock.
-#[derive(Clone, Copy, Debug)]
+/// How long an upload that was told to complete is left alone, by the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// For as long as no write that was begun after this moment has come through.
     Since(Duration),
+    /// To a moment.
+    Until {
+        /// Which.
+        end: Duration,
+        /// The object under its key is known to be made of other parts.
+        is_others: bool,
+    },
+    /// For good: an object stands under its key that may be made of its parts.
+    Made,
+}
+
+impl Hold {
     /// To this moment.
-    Until(Duration),
+    #[must_use]
+    pub fn to(end: Duration) -> Self {
+        Self::Until { end, is_others: false }
+    }
 }
 
 impl LeftUpload {
     pub(super) fn is_held(&self, now: Duration) -> bool {
         match self.hold {
             None => false,
-            Some(Hold::Since(_)) => true,
-            Some(Hold::Until(end)) => now < end,
+            Some(Hold::Since(_) | Hold::Made) => true,
+            Some(Hold::Until { end, .. }) => now < end,
+        }
+    }
+
+    /// How long it is held still, if to a moment.
+    pub(super) fn released_in(&self, now: Duration) -> Option<Duration> {
+        match self.hold {
+            Some(Hold::Until { end, .. }) => end.checked_sub(now).filter(|left| !left.is_zero()),
+            Some(Hold::Since(_) | Hold::Made) | None => None,
         }
     }
 
     /// Hears of a write that was begun at `began` and has come through; whether that says how long to wait.
     pub(super) fn hear(&mut self, key: &ObjectKey, began: Duration, now: Duration) -> bool {
-        let end = now + if self.key == *key { TAIL } else { LATE };
-        let is_news = match self.hold {
-            None => false,
-            Some(Hold::Since(since)) => since <= began,
-            Some(Hold::Until(known)) => end < known,
+        let is_here = self.key == *key;
+        let end = now + if is_here { TAIL } else { LATE };
+        let next = match self.hold {
+            Some(Hold::Since(since)) if since <= began => Hold::Until { end, is_others: is_here },
+            Some(Hold::Until { end: known, is_others }) => {
+                Hold::Until { end: known.min(end), is_others: is_others || is_here }
+            }
+            Some(Hold::Made) if is_here => Hold::Until { end, is_others: true },
+            Some(Hold::Since(_) | Hold::Made) | None => return false,
         };
-        if is_news {
-            self.hold = Some(Hold::Until(end));
-        }
-        is_news
+        self.hold.replace(next) != Some(next)
+    }
+
+    /// Whether the object under its key is known to be made of other parts.
+    pub(super) fn is_others(&self) -> bool {
+        matches!(self.hold, Some(Hold::Until { is_others: true, .. }))
     }
 }
 
@@ -93,24 +124,56 @@ impl Archive {
     /// Aborts what is left; says how much is left still: not to be reached, or perhaps to come.
     pub async fn sweep(&self) -> usize {
         let mut cleared = Cleared::default();
-        let (due, mut count) = self.leftovers.take_due(self.clock.elapsed());
-        for left in due {
+        let mut count = self.release().await;
+        let mut due = self.leftovers.take_due(self.clock.elapsed());
+        // What is cleared by its key alone comes last: what must stay is known by then.
+        due.sort_by_key(|left| left.upload.is_none());
+        for mut left in due {
             // A key that is in use: who has the turn on it has seen to this already, or is why it exists.
             let turn = self.leftovers.try_take(&left.key);
-            let gone = (left.upload.is_some() || turn.is_some()) && self.sweep_one(&left, &mut cleared).await;
+            let gone = (left.upload.is_some() || turn.is_some()) && self.sweep_one(&mut left, &mut cleared).await;
             if !gone {
+                count += usize::from(left.hold != Some(Hold::Made));
                 self.leftovers.put_back(left);
-                count += 1;
             }
         }
         count
     }
 
+    /// Forgets those that are held and that the store lists no more: they have come to their end. Says how many are left.
+    async fn release(&self) -> usize {
+        let mut count = 0;
+        for (id, key, upload) in self.leftovers.held(self.clock.elapsed()) {
+            match self.store.uploads(&key).await {
+                Ok(listed) if !listed.contains(&upload) => {
+                    self.leftovers.forget(id);
+                    self.ledger.ended(id);
+                }
+                _ => count += 1,
+            }
+        }
+        count
+    }
+
+    /// How long until something that is held for a while can be aborted, if that is known.
+    #[must_use]
+    pub fn released_in(&self) -> Option<Duration> {
+        self.leftovers.next_release(self.clock.elapsed())
+    }
+
+    /// Sweeps what is held for a moment only; what has to be waited for longer stays.
+    pub async fn sweep_soon(&self) {
+        while let Some(wait) = self.released_in().filter(|wait| *wait <= TAIL) {
+            self.clock.sleep(wait).await;
+            self.sweep().await;
+        }
+    }
+
     /// Aborts what is left on a key, before an upload of ours begins there. Only for who has the turn on it.
     pub(super) async fn sweep_key(&self, key: &ObjectKey) {
         let mut cleared = Cleared::default();
-        for left in self.leftovers.take_of(key, self.clock.elapsed()) {
-            if !self.sweep_one(&left, &mut cleared).await {
+        for mut left in self.leftovers.take_of(key, self.clock.elapsed()) {
+            if !self.sweep_one(&mut left, &mut cleared).await {
                 // The sweep may have come by meanwhile, and found nothing.
                 self.leftovers.add(left);
             }
@@ -118,32 +181,46 @@ impl Archive {
     }
 
     /// Whether it is gone now, and for good.
-    async fn sweep_one(&self, left: &LeftUpload, cleared: &mut Cleared) -> bool {
+    async fn sweep_one(&self, left: &mut LeftUpload, cleared: &mut Cleared) -> bool {
         let swept = match &left.upload {
-            Some(upload) => self.store.abort(&left.key, upload).await,
-            None if cleared.contains(&left.key) => Ok(()),
-            None => self.clear(&left.key).await,
+            Some(upload) if left.hold.is_some() && !left.is_others() => self.abort_unless_made(&left.key, upload).await,
+            Some(upload) => self.store.abort(&left.key, upload).await.map(|()| true),
+            None if cleared.contains(&left.key) => Ok(true),
+            None => self.clear(&left.key).await.map(|()| true),
         };
         if swept.is_ok() && left.upload.is_none() {
             cleared.insert(left.key.clone());
         }
         match &swept {
-            Ok(()) if left.until.is_some_and(|until| self.clock.now() < until) => return false,
-            Ok(()) => {
+            Ok(true) if left.until.is_some_and(|until| self.clock.now() < until) => return false,
+            Ok(true) => {
                 tracing::info!(key = %left.key, "aborted an upload that led nowhere");
                 self.ledger.ended(left.id);
+            }
+            Ok(false) => {
+                tell_made(&left.key);
+                left.hold = Some(Hold::Made);
             }
             Err(error) => {
                 tracing::warn!(key = %left.key, %error, "an upload that leads nowhere cannot be aborted; trying again later");
             }
         }
-        swept.is_ok()
+        matches!(swept, Ok(true))
     }
 
-    /// Aborts every upload on this key but those that are held. Only for who has the turn on it.
+    /// Aborts an upload that was told to complete, unless an object stands under its key: that may be made of its parts.
+    /// Whether the upload is gone.
+    pub(super) async fn abort_unless_made(&self, key: &ObjectKey, upload: &UploadId) -> Result<bool, StoreError> {
+        if self.store.head(key).await?.is_none() {
+            return self.store.abort(key, upload).await.map(|()| true);
+        }
+        Ok(!self.store.uploads(key).await?.contains(upload))
+    }
+
+    /// Aborts every upload on this key but those that may have been completed. Only for who has the turn on it.
     pub(super) async fn clear(&self, key: &ObjectKey) -> Result<(), StoreError> {
         for open in self.store.uploads(key).await? {
-            if !self.leftovers.is_held(key, &open, self.clock.elapsed()) {
+            if !self.leftovers.is_told(key, &open) {
                 self.store.abort(key, &open).await?;
             }
         }
@@ -152,6 +229,16 @@ impl Archive {
 
     /// A write on this key that was begun at `began` (by [`Clock::elapsed`](crate::clock::Clock::elapsed)) came through.
     pub(super) fn wrote(&self, key: &ObjectKey, began: Duration) {
-        self.leftovers.hear(key, began, self.clock.elapsed());
+        for id in self.leftovers.hear(key, began, self.clock.elapsed()) {
+            self.ledger.is_others(id);
+        }
     }
+}
+
+pub(super) fn tell_made(key: &ObjectKey) {
+    tracing::warn!(
+        %key,
+        "the store lists an upload that was told to complete beside the object under its key, which may be made of its parts: \
+         it is left alone"
+    );
 }

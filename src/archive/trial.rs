@@ -84,6 +84,7 @@ impl UploadLedger for NoLedger {
         Some(0)
     }
     fn created(&self, _: i64, _: &UploadId) {}
-    fn doubted(&self, _: i64) {}
+    fn told(&self, _: i64) {}
+    fn is_others(&self, _: i64) {}
     fn ended(&self, _: i64) {}
 }

@@ -138,14 +138,13 @@ impl Desk {
         self.read(&sql, &[id.as_str()]).await
     }
 
-    /// Uploads that runs other than `run` left open: id, bucket, key, the store's name, when each was begun, and since
-    /// when its completion is in doubt.
+    /// Uploads that runs other than `run` left open: id, bucket, key, the store's name, when each was begun, and when it
+    /// was told to complete.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
     pub async fn left_uploads(&self, run: &str) -> Result<Vec<Record>, QueueError> {
-        let sql =
-            "SELECT id, bucket, key, upload_id, started_at, doubtful_since FROM uploads WHERE run <> ?1 ORDER BY id";
+        let sql = "SELECT id, bucket, key, upload_id, started_at, told_at FROM uploads WHERE run <> ?1 ORDER BY id";
         self.read(sql, &[run]).await
     }
 }

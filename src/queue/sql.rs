@@ -49,9 +49,9 @@ pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> R
             sqlx::query(sql).bind(id).bind(upload_id).execute(connection).await?;
             Applied::Yes
         }
-        Write::UploadDoubted { id, at } => {
-            let sql = "UPDATE uploads SET doubtful_since = ?2 WHERE id = ?1";
-            sqlx::query(sql).bind(id).bind(at.to_string()).execute(connection).await?;
+        Write::UploadTold { id, at } => {
+            let sql = "UPDATE uploads SET told_at = ?2 WHERE id = ?1";
+            sqlx::query(sql).bind(id).bind(at.map(|at| at.to_string())).execute(connection).await?;
             Applied::Yes
         }
         Write::UploadEnded { id } => {

@@ -71,12 +71,12 @@ pub enum Write {
         /// The store's.
         upload_id: String,
     },
-    /// It was told to complete, and what came of that is not known.
-    UploadDoubted {
+    /// It is told to complete; or it is known that the object under its key is not made of its parts.
+    UploadTold {
         /// Ours.
         id: i64,
-        /// When.
-        at: Timestamp,
+        /// When; `None` for the other.
+        at: Option<Timestamp>,
     },
     /// It is completed or aborted.
     UploadEnded {

@@ -166,7 +166,9 @@ async fn a_signal_in_any_phase_ends_it_in_time_and_gives_back_what_is_not_finish
         // The drain, where the bucket hangs a last call to it and an abort; and a machine that is busy.
         let most = Duration::from_secs(if name.ends_with("hangs") { 12 } else { 6 });
         assert!(took < most, "{name} took {took:?}: {}", world.log());
-        assert_eq!(world.s3.open_uploads(), [], "{name}");
+        // One that may yet be completed is left alone.
+        let left = usize::from(name == "complete hangs");
+        assert_eq!(world.s3.open_uploads().len(), left, "{name}");
         let charged = world.rows("SELECT * FROM sessions WHERE state <> 'pending' OR failures > 0").await;
         assert!(charged.iter().all(|row| row["session_id"] == Some(id(0))), "{name}: {charged:?}");
     });

@@ -19,6 +19,8 @@ pub(crate) struct Bucket {
     hung: Vec<Hung>,
     /// Whether there ever was one.
     pub(crate) has_hung: bool,
+    /// Uploads that are listed though their object is there, made of their parts.
+    half_done: BTreeMap<String, String>,
     /// Two processes work at once, of which neither knows what the other waits for: nothing hangs any more.
     pub(crate) is_shared: bool,
     next: u64,
@@ -58,6 +60,7 @@ impl Bucket {
             late: BTreeMap::new(),
             hung: Vec::new(),
             has_hung: false,
+            half_done: BTreeMap::new(),
             is_shared: false,
             next: 0,
             foreign_objects: BTreeMap::new(),
@@ -102,10 +105,17 @@ impl Bucket {
         }
     }
 
-    /// An upload is no more, by who began it.
-    pub(crate) fn abort(&mut self, upload: &str) {
-        self.uploads.remove(upload);
+    /// A completion that failed in its last step.
+    pub(crate) fn leave_half_done(&mut self, key: &str, upload: &str) {
+        self.half_done.insert(upload.to_owned(), key.to_owned());
+        self.has_hung = true;
+    }
+
+    /// An upload is no more, by who began it. Gives the key of an object that has lost its bytes by that.
+    pub(crate) fn abort(&mut self, upload: &str) -> Option<String> {
+        let open = self.uploads.remove(upload);
         self.hung.iter_mut().filter(|hung| hung.upload == upload).for_each(|hung| hung.is_aborted = true);
+        self.half_done.remove(upload).filter(|_| open.is_some())
     }
 
     /// Completions come to their end: those whose time has come, and others, by their upload. Gives the keys whose objects have

@@ -24,7 +24,7 @@ faults! {
     StoreDown, AnswerLost, AccessDenied, BitFlip, SpuriousExists, UploadLost, HeadLies, ReadCut, ShortObject,
     NoChecksums, CannotAbort,
     // Drawn apart.
-    Hangs,
+    Hangs, HalfDone,
 }
 
 /// How often each fault strikes, in thousandths of its chances.
@@ -33,8 +33,9 @@ pub(crate) struct Mix(Vec<u32>);
 
 /// Those of which a random few are drawn together: seeds meant something before there were others.
 const TOGETHER: usize = Fault::Hangs as usize;
-/// Of a thousand seeds, in how many completions hang.
+/// Of a thousand seeds, in how many completions hang, and in how many the last step of some fails.
 const HANGING: u32 = 500;
+const HALF_DONE: u32 = 300;
 
 /// From now and then to always: what never ends by itself is how an outage looks.
 const RATES: [u32; 6] = [30, 100, 100, 300, 600, 1000];
@@ -56,6 +57,9 @@ impl Mix {
         if rng.chance(HANGING) {
             // Few runs come as far as a completion.
             self.0[Fault::Hangs as usize] = *rng.pick(&[600, 1000]);
+        }
+        if rng.chance(HALF_DONE) {
+            self.0[Fault::HalfDone as usize] = *rng.pick(&[300, 1000]);
         }
     }
 

@@ -103,8 +103,8 @@ impl Hand {
     }
 
     /// As the store names them.
-    pub(crate) async fn uploads_in_doubt(&mut self) -> Vec<String> {
-        sqlx::query_scalar("SELECT upload_id FROM uploads WHERE doubtful_since IS NOT NULL")
+    pub(crate) async fn told_uploads(&mut self) -> Vec<String> {
+        sqlx::query_scalar("SELECT upload_id FROM uploads WHERE told_at IS NOT NULL")
             .fetch_all(&mut self.sound)
             .await
             .expect("the table can be read")

@@ -29,6 +29,8 @@ use crate::world::World;
 
 /// Rounds of claiming, working and waiting in which everything must come to rest once the faults are over.
 const MOST_ROUNDS: usize = 600;
+/// And some.
+const A_DAY: Duration = Duration::from_hours(25);
 /// Calls that one round may let through.
 const MOST_CALLS: usize = 5000;
 /// What SQLite may take for one statement before a run counts as stuck.
@@ -124,6 +126,10 @@ impl Run<'_> {
         self.wait_for(async |run| {
             run.heal();
             run.rest().await;
+            run.die().await;
+            run.rest().await;
+            // What was told to complete is held for no longer.
+            run.pass(A_DAY);
             run.die().await;
             run.rest().await;
             run.ask().await;
@@ -376,8 +382,8 @@ impl Run<'_> {
     /// A start takes a second; then it is found out what the last run left.
     async fn begin_life(&mut self) {
         self.world.stage.advance(Duration::from_secs(1));
-        let in_doubt = self.bench.hand.uploads_in_doubt().await;
-        self.world.outlive(&in_doubt);
+        let told = self.bench.hand.told_uploads().await;
+        self.world.outlive(&told);
         self.hands = Hands::default();
         let opened = self.bench.opened.as_ref().expect("it was opened just now");
         self.journeys = journeys(&self.world, opened, &self.bench.metrics, self.plan);
@@ -443,11 +449,16 @@ impl Run<'_> {
         let (rows, recordings) = (self.bench.hand.rows().await, self.bench.hand.recordings().await);
         self.world.stage.note(&format!("{rows:?} {recordings:?}"));
         self.model.compare(&self.world, &rows, &recordings);
+        let told = self.bench.hand.told_uploads().await;
         let (left, touched) = {
             let state = self.world.lock();
             let bucket = &state.bucket;
             let ours = |name: &&String| !bucket.foreign_uploads.contains(name);
-            let left: Vec<String> = bucket.uploads.keys().filter(ours).cloned().collect();
+            // Those that may be what an object is made of stay, and their keys.
+            let may_stay =
+                |name: &&String| told.contains(name) && bucket.objects.contains_key(&bucket.uploads[*name].key);
+            let left: Vec<String> =
+                bucket.uploads.keys().filter(ours).filter(|name| !may_stay(name)).cloned().collect();
             let gone = bucket.foreign_uploads.iter().any(|name| !bucket.uploads.contains_key(name));
             let changed = bucket.foreign_objects.iter().any(|(key, body)| bucket.objects.get(key) != Some(body));
             (left, gone || changed)

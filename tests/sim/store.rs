@@ -185,6 +185,11 @@ impl ObjectStore for SimStore {
             return Err(StoreError::Unanswered("no answer, says the simulation".into()));
         }
         self.create(key, body)?;
+        if self.0.strikes(Fault::HalfDone) {
+            self.0.lock().bucket.leave_half_done(key.as_str(), &upload.0);
+            self.0.answer("complete: answer").await;
+            return Err(down());
+        }
         self.0.lock().bucket.uploads.remove(&upload.0);
         self.answered("complete: answer", ()).await
     }
@@ -194,7 +199,10 @@ impl ObjectStore for SimStore {
         if self.0.strikes(Fault::CannotAbort) {
             return Err(StoreError::Setup { reason: "access_denied", message: "s3:AbortMultipartUpload".into() });
         }
-        self.0.lock().bucket.abort(&upload.0);
+        let lost = self.0.lock().bucket.abort(&upload.0);
+        if let Some(key) = lost {
+            self.0.violation(format!("{key}: the upload that it was made by was aborted, and its bytes are gone"));
+        }
         self.answered("abort: answer", ()).await
     }
 

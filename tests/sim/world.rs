@@ -116,11 +116,10 @@ impl World {
         self.tell_lost(lost);
     }
 
-    /// A new run aborts what the last one left, but for what that one knew to be in doubt. What the store is at for longer
-    /// than a start takes is left alone otherwise.
-    pub(crate) fn outlive(&self, in_doubt: &[String]) {
-        let lost =
-            self.lock().bucket.go_on(self.stage.elapsed(), |upload| !in_doubt.iter().any(|known| known == upload));
+    /// A new run aborts what the last one left, but for what the ledger says was told to complete. What the store is at for
+    /// longer than a start takes is left alone otherwise.
+    pub(crate) fn outlive(&self, told: &[String]) {
+        let lost = self.lock().bucket.go_on(self.stage.elapsed(), |upload| !told.iter().any(|known| known == upload));
         self.tell_lost(lost);
     }
 

@@ -50,7 +50,7 @@ async fn a_migration_that_fails_half_way_leaves_the_old_state_q13() {
     create_if_missing(&path).await.unwrap();
     // As the first version left it, but with something in the way of the second one's last statement.
     let mut queue = connect(&path).await.unwrap();
-    let back = "DROP TRIGGER sessions_requeued_untold; DROP TABLE models; ALTER TABLE uploads DROP COLUMN doubtful_since; \
+    let back = "DROP TRIGGER sessions_requeued_untold; DROP TABLE models; ALTER TABLE uploads DROP COLUMN told_at; \
                 ALTER TABLE sessions DROP COLUMN in_call_at; ALTER TABLE sessions DROP COLUMN over_at; \
                 ALTER TABLE sessions DROP COLUMN not_ready_at; DELETE FROM _sqlx_migrations WHERE version >= 2; \
                 CREATE TRIGGER sessions_requeued_untold AFTER UPDATE OF bot ON sessions BEGIN SELECT 1; END;";

@@ -358,12 +358,15 @@ async fn a_completion_that_a_stop_cuts_off_is_in_doubt_in_the_next_run_too_s2() 
     assert!(until(is_up).await.is_some());
     // The drain leaves it the time to send its completion.
     assert_eq!(daemon.stop().await, 0);
+    let told = world.rows("SELECT told_at FROM uploads").await;
+    assert!(told.len() == 1 && told[0]["told_at"].is_some(), "{told:?}");
     world.s3.heal();
     let daemon = world.daemon().await;
     assert_eq!(world.end_of(&id(1)).await, "done/archived");
     assert_eq!((world.s3.count(Op::CreateUpload), world.s3.count(Op::AbortUpload)), (2, 0));
     assert_eq!(world.s3.open_uploads().len(), 1, "it is left alone");
-    let doubted = world.rows("SELECT doubtful_since FROM uploads").await;
-    assert!(doubted.len() == 1 && doubted[0]["doubtful_since"].is_some(), "{doubted:?}");
+    // The object is known to be the other one's.
+    let told = world.rows("SELECT told_at FROM uploads").await;
+    assert!(told.len() == 1 && told[0]["told_at"].is_none(), "{told:?}");
     assert_eq!(daemon.stop().await, 0);
 }

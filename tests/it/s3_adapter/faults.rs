@@ -214,7 +214,7 @@ async fn a_body_that_is_cut_or_stalls_while_it_is_read_back_is_an_error() {
 #[tokio::test]
 async fn an_object_that_vanished_before_it_is_read_back_is_looked_for_again() {
     let (_s3, store) = fixture().await;
-    assert_eq!(kind(read_back(&store).await), "unavailable");
+    assert_eq!(kind(read_back(&store).await), "hollow");
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ pub(super) fn by_code(call: Call, answer: Answer<'_>) -> Option<Meaning> {
         code if is_passing(code) => Meaning::Unavailable,
         // As some stores say of an upload that is complete.
         "NoSuchKey" if call == Call::Abort => Meaning::UploadLost,
-        "NoSuchKey" if call == Call::Read => Meaning::Hollow,
+        // Swift: a manifest whose segments are gone; of those that cannot be reached it says 503.
+        "NoSuchKey" | "BrokenMPU" if call == Call::Read => Meaning::Hollow,
         // It was there when it was looked at; the next look will tell.
         "NoSuchKey" => Meaning::Unavailable,
         code => Meaning::Setup(setup_reason(code, answer.message)?),

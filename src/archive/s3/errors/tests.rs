@@ -48,6 +48,7 @@ fn every_code_that_s3_documents_has_its_meaning() {
         (Call::Complete, 200, "SlowDown", "unavailable"),
         (Call::Put, 400, "RequestTimeout", "unavailable"),
         (Call::Read, 404, "NoSuchKey", "hollow"),
+        (Call::Read, 409, "BrokenMPU", "hollow"),
         (Call::Abort, 404, "NoSuchKey", "upload lost"),
         (Call::Put, 403, "NotSignedUp", "credentials"),
         (Call::Put, 403, "UserSuspended", "credentials"),
