@@ -345,6 +345,31 @@ async fn an_upload_whose_completion_was_never_answered_is_aborted_some_time_afte
     assert_eq!(daemon.stop().await, 0);
 }
 
+/// As in Swift, where an abort of what the store lists still would take the object's parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_listed_beside_the_object_which_it_made_is_never_aborted_s2() {
+    let world = World::in_parts().await;
+    let [_, large] = small_and_large();
+    for (number, times) in [(1, Times::Next(1)), (2, Times::Forever)] {
+        world.s3.fail_next(Op::CompleteUpload, times, Fault::HalfDone);
+        world.ready(&id(number), [large.clone()]).await;
+        let daemon = world.daemon().await;
+        assert_eq!(world.end_of(&id(number)).await, "done/archived");
+        world.until_logged("may be made of its parts").await;
+        assert_eq!(daemon.stop().await, 0);
+    }
+    // In the next run too, once another write has come through.
+    let daemon = world.daemon().await;
+    world.s3.heal();
+    world.ready(&id(3), [large.clone()]).await;
+    assert_eq!(world.end_of(&id(3)).await, "done/archived");
+    assert_eq!((world.s3.count(Op::AbortUpload), world.s3.open_uploads().len()), (0, 2));
+    for number in 1..=3 {
+        world.assert_holds(&key(&id(number), large.name()), &large);
+    }
+    assert_eq!(daemon.stop().await, 0);
+}
+
 /// It was under way when the daemon was stopped; the next run knows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_completion_that_a_stop_cuts_off_is_in_doubt_in_the_next_run_too_s2() {

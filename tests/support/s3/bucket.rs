@@ -56,6 +56,8 @@ pub struct Upload {
     pub full_object: bool,
     pub parts: BTreeMap<i32, StoredPart>,
     pub initiated: Timestamp,
+    /// An object is made of its parts.
+    pub is_made: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -84,6 +84,9 @@ pub enum Fault {
     CompositeOnly,
     /// Parts are taken whatever is said of their bytes; the whole is compared.
     BelieveParts,
+    /// A completion fails in its last step: the object is there, the answer is 500, and the upload is listed still. What
+    /// aborts that takes the object's bytes, as in Swift.
+    HalfDone,
 }
 
 /// What a request may ask for beyond having its bytes taken.
@@ -132,6 +135,7 @@ impl Fault {
             | Self::NoChecksums
             | Self::CompositeOnly
             | Self::BelieveParts
+            | Self::HalfDone
             | Self::Refuse(..) => true,
             Self::Status(..)
             | Self::Says(..)

@@ -26,8 +26,15 @@ impl Backend {
         let label = Label::new(&request.headers, request.input.metadata);
         let mut bucket = self.lock();
         let id = format!("upload-{:06}", bucket.next_number());
-        let upload =
-            Upload { key: key.clone(), label, algorithm, full_object, parts: BTreeMap::new(), initiated: now() };
+        let upload = Upload {
+            key: key.clone(),
+            label,
+            algorithm,
+            full_object,
+            parts: BTreeMap::new(),
+            initiated: now(),
+            is_made: false,
+        };
         bucket.uploads.insert(id.clone(), upload);
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(request.input.bucket),
@@ -65,9 +72,10 @@ impl Backend {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let assembly = self.begin_complete(&request)?;
+        let is_half = Quirks::of(&request.extensions).has(&Fault::HalfDone);
         let (backend, input) = (self.clone(), request.input);
         // Gigabytes are copied on a thread that may block.
-        let finished = tokio::task::spawn_blocking(move || backend.finish_complete(input, assembly));
+        let finished = tokio::task::spawn_blocking(move || backend.finish_complete(input, assembly, is_half));
         finished.await.map_err(S3Error::internal_error)?.map(S3Response::new)
     }
 
@@ -75,6 +83,7 @@ impl Backend {
         &self,
         input: CompleteMultipartUploadInput,
         Assembly { upload, parts, digest }: Assembly,
+        is_half: bool,
     ) -> S3Result<CompleteMultipartUploadOutput> {
         let left_out = upload.parts.iter().filter(|(number, _)| !names(&input, **number));
         left_out.for_each(|(_, part)| part.body.discard());
@@ -83,7 +92,8 @@ impl Backend {
         let etag = format!("{}-{}", bucket::etag(&tags, bytes), parts.len());
         let body = Body::joined(parts.into_iter().map(|part| part.body).collect())?;
         let kind = if upload.full_object { "FULL_OBJECT" } else { "COMPOSITE" };
-        let object = self.object(body, bytes, etag, digest.into_iter().collect(), kind, upload.label);
+        let label = upload.label.clone();
+        let object = self.object(body, bytes, etag, digest.into_iter().collect(), kind, label);
         let output = CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key.clone()),
@@ -94,6 +104,11 @@ impl Backend {
         let mut bucket = self.lock();
         bucket.completing.remove(&input.key);
         bucket.insert(&self.storage, &input.key, object)?;
+        if is_half {
+            let listed = Upload { parts: BTreeMap::new(), is_made: true, ..upload };
+            bucket.uploads.insert(input.upload_id, listed);
+            return Err(s3_error!(InternalError, "the last step failed, as was asked for"));
+        }
         Ok(output)
     }
 
@@ -130,6 +145,11 @@ impl Backend {
         bucket.upload(&input.key, &input.upload_id)?;
         let upload = bucket.uploads.remove(&input.upload_id).expect("it was found under the same lock");
         upload.parts.values().for_each(|part| part.body.discard());
+        if upload.is_made
+            && let Some(object) = bucket.objects.remove(&input.key)
+        {
+            object.body.discard();
+        }
         Ok(())
     }
 }
