@@ -78,6 +78,23 @@ async fn what_is_found_in_the_bucket_does_not_prove_that_it_can_be_written_to() 
     world.assert_clean();
 }
 
+/// Nobody is left who could write before an hour is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_shown_as_paused_no_longer_than_somebody_needs_it() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::Status(503, "SlowDown"));
+    world.ready(&id(1), small_and_large()).await;
+    world.insert(&[&id(2)]).await;
+    let later = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+1 hour')";
+    let second = format!("session_id = '{}'", id(2));
+    world.execute(&format!("UPDATE sessions SET next_poll_at = {later} WHERE {second}")).await.unwrap();
+    let daemon = world.daemon().await;
+    paused(&daemon, "unavailable").await;
+    world.execute(&format!("DELETE FROM sessions WHERE NOT {second}")).await.unwrap();
+    world.until_logged("the pause is over").await;
+    assert_eq!(daemon.stop().await, 0);
+}
+
 /// S3 says so where somebody else writes or deletes there at this moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_of_a_moment_is_looked_at_and_put_again_s4() {
