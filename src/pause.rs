@@ -48,6 +48,9 @@ impl What {
     }
 }
 
+/// The reason of a bucket that gives no answer, or none that says anything.
+pub const UNAVAILABLE: &str = "unavailable";
+
 /// Every word that a pause is given as its reason: a label of the metrics, and a line of the runbook each.
 pub const REASONS: [&str; 18] = [
     // Of a bot.
@@ -65,7 +68,7 @@ pub const REASONS: [&str; 18] = [
     "quota",
     "invalid",
     // its bad days,
-    "unavailable",
+    UNAVAILABLE,
     "corrupted",
     "conflict",
     "mismatch",
@@ -117,6 +120,12 @@ impl Pass {
     pub fn succeeded(&self) {
         let is_probe = |paused: &Paused| paused.is_probed_by(self.ticket);
         self.pauses.remove_if(&self.what, is_probe);
+    }
+
+    /// The attempt had nothing left to do, and saw as much: what it was made at answers, and that is all that this proves.
+    pub fn was_answered(&self) {
+        let is_over = |paused: &Paused| paused.is_probed_by(self.ticket) && paused.pause.reason == UNAVAILABLE;
+        self.pauses.remove_if(&self.what, is_over);
     }
 
     /// The attempt failed, and what it was made at is paused, for `wait` or for the next step of the backoff. Where there is

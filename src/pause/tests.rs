@@ -83,6 +83,25 @@ fn a_pause_ends_with_the_first_attempt_after_it_that_works() {
     assert_eq!(pauses.all(), []);
 }
 
+/// To look is not to write; but what looks has an answer.
+#[test]
+fn a_probe_that_only_looked_ends_the_pause_of_what_gave_no_answer_and_no_other() {
+    let (clock, pauses, _, ears) = scene();
+    let (before, at_once) = (pauses.enter(&What::Bucket).unwrap(), Some(seconds(1)));
+    for reason in ["access_denied", "quota", "corrupted", "conflict", "mismatch"] {
+        paused(ears.heard(|| pauses.enter(&What::Bucket).unwrap().failed(reason, "no", at_once)));
+        clock.pass(seconds(1));
+        assert_eq!(ears.heard(|| pauses.enter(&What::Bucket).unwrap().was_answered()), None, "{reason}");
+        assert!(ears.heard(|| pauses.resume(&What::Bucket)).is_some());
+    }
+    paused(ears.heard(|| before.failed("unavailable", "no", at_once)));
+    clock.pass(seconds(1));
+    let probe = pauses.enter(&What::Bucket).unwrap();
+    assert_eq!(ears.heard(|| before.was_answered()), None, "it may have looked before");
+    let over = Some(Change::Resumed("bucket".into(), "unavailable"));
+    assert_eq!(ears.heard(|| probe.was_answered()), over);
+}
+
 #[test]
 fn an_attempt_from_before_the_pause_neither_ends_nor_grows_it() {
     let (_, pauses, what, ears) = scene();
