@@ -145,7 +145,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
     }
 
     /// Somebody else's clock says quite another time: no row is ended by its age until that is long past. Says whether it
-    /// was believed until now.
+    /// is time to tell people, which it is at first, and once an hour while it lasts.
     fn doubt(&self) -> bool {
         false
     }
@@ -211,10 +211,7 @@ impl Clock for SystemClock {
     }
 
     fn doubt(&self) -> bool {
-        let mut steadiness = self.steadiness();
-        let was_steady = steadiness.look(self.now(), self.elapsed());
-        steadiness.doubt(self.elapsed());
-        was_steady
+        self.steadiness().doubt(self.elapsed())
     }
 
     fn set_back(&self) -> Duration {

@@ -3,7 +3,7 @@
 //! A rate limit stops every poll of its account, a wrong set-up those of its bot, a bucket that refuses stops uploads.
 //! A pause has an end; at its end one attempt (the probe) goes first. If that works the pause is over, if not it grows
 //! by `poll.error`. Several attempts that were under way when it began count once, however late they fail. No row is ever
-//! charged for one.
+//! charged for one. Where no row comes by that could try, a pause is over when it has run out.
 //!
 //! Files on a host that the settings do not name stop nothing: other files of that bot may be elsewhere. They are shown as a
 //! pause, because only a person can help, for as long as rows come by that wait for it.
@@ -48,6 +48,9 @@ impl What {
     }
 }
 
+/// The reason of a bucket that gives no answer, or none that says anything.
+pub const UNAVAILABLE: &str = "unavailable";
+
 /// Every word that a pause is given as its reason: a label of the metrics, and a line of the runbook each.
 pub const REASONS: [&str; 18] = [
     // Of a bot.
@@ -65,7 +68,7 @@ pub const REASONS: [&str; 18] = [
     "quota",
     "invalid",
     // its bad days,
-    "unavailable",
+    UNAVAILABLE,
     "corrupted",
     "conflict",
     "mismatch",
@@ -119,11 +122,17 @@ impl Pass {
         self.pauses.remove_if(&self.what, is_probe);
     }
 
+    /// The attempt had nothing left to do, and saw as much: what it was made at answers, and that is all that this proves.
+    pub fn was_answered(&self) {
+        let is_over = |paused: &Paused| paused.is_probed_by(self.ticket) && paused.pause.reason == UNAVAILABLE;
+        self.pauses.remove_if(&self.what, is_over);
+    }
+
     /// The attempt failed, and what it was made at is paused, for `wait` or for the next step of the backoff. Where there is
     /// a pause, it grows by its probe alone; any other attempt is from before it, and can make it longer by naming a later
     /// end, and no more.
     pub fn failed(&self, reason: &'static str, message: &str, wait: Option<Duration>) {
-        self.pauses.pause_by(self.ticket, &self.what, reason, message, wait);
+        self.pauses.pause_by(self.ticket, true, &self.what, reason, message, wait);
     }
 
     /// At what it is.
@@ -186,6 +195,8 @@ struct Paused {
     /// On the monotonic clock.
     until: Duration,
     step: u32,
+    /// An attempt failed, and who made it comes by again; else it is somebody else's word alone.
+    is_met: bool,
     /// The ticket of who tries already, and since when.
     probe: Option<(u64, Duration)>,
 }
@@ -242,10 +253,18 @@ impl Pauses {
     /// Pauses `what` for `wait` at the word of somebody who made no attempt at it; what is paused already stays so for as
     /// long at least.
     pub fn pause(&self, what: &What, reason: &'static str, message: &str, wait: Duration) {
-        self.pause_by(None, what, reason, message, Some(wait));
+        self.pause_by(None, false, what, reason, message, Some(wait));
     }
 
-    fn pause_by(&self, ticket: Option<u64>, what: &What, reason: &'static str, message: &str, wait: Option<Duration>) {
+    fn pause_by(
+        &self,
+        ticket: Option<u64>,
+        is_met: bool,
+        what: &What,
+        reason: &'static str,
+        message: &str,
+        wait: Option<Duration>,
+    ) {
         debug_assert!(REASONS.contains(&reason), "{reason} is a word that the runbook does not know");
         let (clock, backoff) = (&self.inner.clock, &self.inner.backoff);
         let (now, wall) = (clock.elapsed(), clock.now());
@@ -258,12 +277,13 @@ impl Pauses {
         let again = before.is_some() && matches!(what, What::Files(_));
         let grown = u32::from(late.is_none());
         let step = before.map_or(0, |paused| paused.step.saturating_add(grown));
+        let is_met = is_met || before.is_some_and(|paused| paused.is_met);
         let since = before.map_or(wall, |paused| paused.pause.since);
         let was_for = before.map(|paused| paused.pause.reason).filter(|before| *before != reason);
         let wait = wait.unwrap_or_else(|| backoff.wait(step));
         let pause = Pause { what: what.label(), reason, message: message.to_owned(), since, until: wall.after(wait) };
         let probe = late.and_then(|paused| paused.probe);
-        all.insert(what.clone(), Paused { pause: pause.clone(), until: now + wait, step, probe });
+        all.insert(what.clone(), Paused { pause: pause.clone(), until: now + wait, step, is_met, probe });
         self.inner.listener.tell(Change::Paused { pause, was_for, again });
     }
 
@@ -272,11 +292,21 @@ impl Pauses {
         self.remove_if(what, |_| true);
     }
 
-    /// Nobody waits for `what`, so that no attempt will tell: a pause that has run out, `grace` ago, is over.
+    /// No attempt will tell of `what`: a pause that has run out, `grace` ago, is over.
     pub fn lapse(&self, what: &What, grace: Duration) {
         if let Some(before) = self.inner.clock.elapsed().checked_sub(grace) {
             self.remove_if(what, |paused| paused.gate(before) == Gate::Probe);
         }
+    }
+
+    /// Nobody needs `what` before `next` from now (never: [`Duration::MAX`]): a pause that has run out is over, and who comes
+    /// then begins with the first step of the backoff. One that an attempt met stays while somebody comes by within
+    /// `patience`, as long as who met it may wait: it would end before each of their attempts, begin anew with it, and
+    /// seem never to last.
+    pub fn rest(&self, what: &What, next: Duration, patience: Duration) {
+        let now = self.inner.clock.elapsed();
+        let is_awaited = |met: bool| next <= if met { patience } else { Duration::ZERO };
+        self.remove_if(what, |paused| paused.gate(now) == Gate::Probe && !is_awaited(paused.is_met));
     }
 
     fn remove_if(&self, what: &What, fits: impl Fn(&Paused) -> bool) {

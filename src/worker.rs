@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::jittered;
 use crate::clock::Timestamp;
 use crate::journey::Journeys;
 use crate::pause::{Gate, What};
@@ -147,21 +148,24 @@ impl Worker {
         if is_new || has_changed || self.due.is_now(now) {
             self.claim(now).await?;
         }
-        self.end_idle_pauses();
+        self.end_idle_pauses(now);
         Ok(self.due.is_empty() && self.hands.is_empty())
     }
 
-    /// Pauses of what no pending row needs any more, because somebody took the rows away.
-    fn end_idle_pauses(&self) {
-        let is_needed = |bot: &String| self.due.bots.iter().any(|(needed, _)| needed == bot);
-        let idle = self.journeys.bots.keys().filter(|bot| !is_needed(bot)).cloned().map(What::Bot);
-        let bucket = self.due.bots.is_empty().then_some(What::Bucket);
-        for what in idle.chain(bucket) {
-            self.journeys.pauses.lapse(&what, Duration::ZERO);
+    /// Pauses that no attempt will end: nobody's row comes by that needs what is paused, or none for long.
+    fn end_idle_pauses(&self, now: Timestamp) {
+        let Journeys { pauses, policy, .. } = &self.journeys;
+        // After an attempt that failed; rows that are due or in hand need it now.
+        let longest_wait = jittered(policy.error.max(), policy.jitter, 1.0);
+        let next = |is_of: &dyn Fn(&str) -> bool| {
+            let due = self.due.bots.iter().filter(|(bot, _)| is_of(bot));
+            due.map(|(_, at)| at.since(now)).min().unwrap_or(Duration::MAX)
+        };
+        for name in self.journeys.bots.keys() {
+            pauses.rest(&What::Bot(name.clone()), next(&|bot| bot == name), longest_wait);
+            pauses.lapse(&What::Files(name.clone()), HOST_REFUSED_GRACE);
         }
-        for what in self.journeys.bots.keys().cloned().map(What::Files) {
-            self.journeys.pauses.lapse(&what, HOST_REFUSED_GRACE);
-        }
+        pauses.rest(&What::Bucket, next(&|_| true), longest_wait);
     }
 
     async fn claim(&mut self, now: Timestamp) -> Result<(), QueueError> {

@@ -6,7 +6,8 @@
 //! that is set back, what waits is brought back with it.
 //!
 //! A daemon that starts under a wrong clock cannot see that by itself: it learns it from the time that Kore's answers
-//! tell, and believes its own no more than after a jump.
+//! tell, and believes its own no more than after a jump. While the two stay apart, whichever is wrong, no row is ended by
+//! its age, for days if need be: people are told of it again and again.
 //!
 //! Left alone: rows that were inserted while the clock was wrong carry a wrong age for good; one that was sent back then
 //! waits for that time, if the daemon did not run when the clock was mended. A wait that was decided in the same breath in
@@ -21,17 +22,22 @@ pub(crate) const JUMP: Duration = Duration::from_mins(50);
 /// How long the clock must have gone without a jump.
 const PROBATION: Duration = Duration::from_hours(1);
 
+/// How often people are told that another clock contradicts this one.
+const REMINDER: Duration = Duration::from_hours(1);
+
 /// What the looks at both clocks have shown.
 #[derive(Debug)]
 pub(super) struct Steadiness {
     last: (Timestamp, Duration),
     jumped_at: Option<Duration>,
+    /// When people were last told of a doubt.
+    told_at: Option<Duration>,
     set_back: Duration,
 }
 
 impl Steadiness {
     pub(super) fn new(wall: Timestamp, elapsed: Duration) -> Self {
-        Self { last: (wall, elapsed), jumped_at: None, set_back: Duration::ZERO }
+        Self { last: (wall, elapsed), jumped_at: None, told_at: None, set_back: Duration::ZERO }
     }
 
     /// Takes another look at both clocks; whether the wall clock is steady.
@@ -48,9 +54,14 @@ impl Steadiness {
         self.jumped_at.is_none_or(|at| elapsed.saturating_sub(at) >= PROBATION)
     }
 
-    /// Another clock says quite another time.
-    pub(super) fn doubt(&mut self, elapsed: Duration) {
+    /// Another clock says quite another time; whether it is time to tell people.
+    pub(super) fn doubt(&mut self, elapsed: Duration) -> bool {
         self.jumped_at = Some(elapsed);
+        let is_time = self.told_at.is_none_or(|at| elapsed.saturating_sub(at) >= REMINDER);
+        if is_time {
+            self.told_at = Some(elapsed);
+        }
+        is_time
     }
 
     /// By how much the clock was set back, in all.
@@ -95,5 +106,14 @@ mod tests {
         steadiness.doubt(at(1).1);
         assert!(!steadiness.look(at(60).0, at(60).1));
         assert!(steadiness.look(at(61).0, at(61).1));
+    }
+
+    /// Each answer of Kore renews the doubt: told once, nobody would know a week later why no row ends.
+    #[test]
+    fn a_doubt_that_lasts_is_told_again_each_hour_p3() {
+        let mut steadiness = Steadiness::new(at(0).0, at(0).1);
+        let told = (1..=180).filter(|minutes| steadiness.doubt(at(*minutes).1)).collect::<Vec<_>>();
+        assert_eq!(told, [1, 61, 121]);
+        assert!(!steadiness.look(at(180).0, at(180).1));
     }
 }

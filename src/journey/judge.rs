@@ -7,7 +7,7 @@ use crate::archive::CopyError;
 use crate::archive::store::StoreError;
 use crate::decide::Seen;
 use crate::metrics::Stage;
-use crate::pause::Pass;
+use crate::pause::{Pass, UNAVAILABLE};
 use crate::source::FetchError;
 
 impl Journeys {
@@ -44,7 +44,7 @@ impl Journeys {
 fn store_reason(error: &StoreError) -> &'static str {
     match error {
         StoreError::Setup { reason, .. } => reason,
-        StoreError::Unavailable(_) | StoreError::Unanswered(_) => "unavailable",
+        StoreError::Unavailable(_) | StoreError::Unanswered(_) => UNAVAILABLE,
         StoreError::Corrupted(_) => "corrupted",
         StoreError::Exists(_) | StoreError::UploadLost(_) | StoreError::Unreadable(_) | StoreError::Hollow(_) => {
             "conflict"

@@ -45,6 +45,9 @@ impl Journeys {
             Ok(is_written) => {
                 if is_written {
                     self.pauses.resume(&What::Bucket);
+                } else {
+                    // Its last write may have been applied and never answered: nobody might write again for hours.
+                    pass.was_answered();
                 }
                 Some(Sight { seen: Seen::Archived { suspect }, trouble: None })
             }

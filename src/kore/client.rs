@@ -136,7 +136,8 @@ impl KoreClient {
         {
             tracing::warn!(
                 seconds = ahead,
-                "this machine's clock is far ahead of (or, below zero, behind) Kore's: set it right; no row is given up for its age meanwhile"
+                host = self.endpoint.host_str(),
+                "this machine's clock is far ahead of (or, below zero, behind) Kore's: set it right; as long as they are apart no row is given up for its age, as media_unavailable or never_ready"
             );
         }
         let body = tokio::select! {

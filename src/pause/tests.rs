@@ -83,6 +83,25 @@ fn a_pause_ends_with_the_first_attempt_after_it_that_works() {
     assert_eq!(pauses.all(), []);
 }
 
+/// To look is not to write; but what looks has an answer.
+#[test]
+fn a_probe_that_only_looked_ends_the_pause_of_what_gave_no_answer_and_no_other() {
+    let (clock, pauses, _, ears) = scene();
+    let (before, at_once) = (pauses.enter(&What::Bucket).unwrap(), Some(seconds(1)));
+    for reason in ["access_denied", "quota", "corrupted", "conflict", "mismatch"] {
+        paused(ears.heard(|| pauses.enter(&What::Bucket).unwrap().failed(reason, "no", at_once)));
+        clock.pass(seconds(1));
+        assert_eq!(ears.heard(|| pauses.enter(&What::Bucket).unwrap().was_answered()), None, "{reason}");
+        assert!(ears.heard(|| pauses.resume(&What::Bucket)).is_some());
+    }
+    paused(ears.heard(|| before.failed("unavailable", "no", at_once)));
+    clock.pass(seconds(1));
+    let probe = pauses.enter(&What::Bucket).unwrap();
+    assert_eq!(ears.heard(|| before.was_answered()), None, "it may have looked before");
+    let over = Some(Change::Resumed("bucket".into(), "unavailable"));
+    assert_eq!(ears.heard(|| probe.was_answered()), over);
+}
+
 #[test]
 fn an_attempt_from_before_the_pause_neither_ends_nor_grows_it() {
     let (_, pauses, what, ears) = scene();
@@ -197,6 +216,37 @@ fn a_refused_host_is_shown_until_a_while_after_the_last_row_was_to_come_by() {
     assert_eq!(pauses.gate(&What::Bot("default".into())), Gate::Open, "it is shown as the bot's, and stops none of it");
     clock.pass(seconds(1));
     assert_eq!(ears.heard(|| pauses.lapse(&what, grace)), Some(Change::Resumed("bot:default".into(), "host_refused")));
+}
+
+/// A row that met it waits by the same backoff, shaken: it may come by somewhat later than the pause runs out.
+#[test]
+fn a_pause_that_has_run_out_is_over_when_nobody_comes_by_who_could_try() {
+    let (clock, pauses, what, ears) = scene();
+    let (hour, patience) = (seconds(3600), seconds(1080));
+    let over = Some(Change::Resumed("bot:default".into(), "rate_limited"));
+    for next in [hour, Duration::MAX, seconds(1081)] {
+        paused(ears.heard(|| pauses.enter(&what).unwrap().failed("rate_limited", "wait", Some(seconds(2)))));
+        assert_eq!(ears.heard(|| pauses.rest(&what, next, patience)), None, "before its time");
+        clock.pass(seconds(2));
+        assert_eq!(ears.heard(|| pauses.rest(&what, patience, patience)), None, "who met it may still come");
+        assert_eq!(ears.heard(|| pauses.rest(&what, Duration::ZERO, patience)), None, "one is due, and may try");
+        let probe = pauses.enter(&what).unwrap();
+        assert_eq!(ears.heard(|| pauses.rest(&what, next, patience)), None, "one tries");
+        drop(probe);
+        assert_eq!(ears.heard(|| pauses.rest(&what, next, patience)), over);
+    }
+    // At the word of a sibling, who alone has met it.
+    paused(ears.heard(|| pauses.pause(&what, "rate_limited", "wait", seconds(2))));
+    clock.pass(seconds(2));
+    assert_eq!(ears.heard(|| pauses.rest(&what, Duration::ZERO, patience)), None);
+    assert_eq!(ears.heard(|| pauses.rest(&what, seconds(1), patience)), over);
+    // Not any more, once one of its own has.
+    paused(ears.heard(|| pauses.pause(&what, "rate_limited", "wait", seconds(2))));
+    clock.pass(seconds(2));
+    paused(ears.heard(|| pauses.enter(&what).unwrap().failed("rate_limited", "wait", Some(seconds(2)))));
+    paused(ears.heard(|| pauses.pause(&what, "rate_limited", "wait", seconds(4))));
+    clock.pass(seconds(4));
+    assert_eq!(ears.heard(|| pauses.rest(&what, seconds(1), patience)), None);
 }
 
 #[test]

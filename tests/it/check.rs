@@ -222,7 +222,11 @@ async fn a_clock_that_is_off_is_told_by_kores_date() {
     let answer = Answer::error(404, "Session not found").header("Date", "Tue, 05 Mar 2024 12:00:00 GMT");
     world.kore.unknown_sessions_get(answer);
     one_fault(&world, &[], &["clock, kore default", "ahead of Kore's", "timedatectl"]);
+    let what_follows =
+        || String::from_utf8_lossy(&world.run(&["check"]).stdout).contains("gives up no row for its age");
+    assert!(what_follows());
     world.kore.unknown_sessions_get(Answer::error(404, "Session not found"));
+    assert!(!what_follows());
     clean(&world, &[]);
 }
 

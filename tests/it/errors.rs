@@ -286,6 +286,54 @@ async fn a_pause_ends_although_the_row_that_met_it_was_taken_away() {
     assert!(polls[1].at.saturating_sub(polls[0].at) >= Duration::from_secs(2));
 }
 
+/// A sibling was paused at another's word, and the row that met the other pause is taken away: what else is pending there
+/// is due in an hour, and tells nothing before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_has_run_out_is_not_shown_until_the_next_row_is_due_in_an_hour() {
+    let mut world = World::new().await;
+    world.add_bot("sibling", "default", None);
+    world.add_bot("deserted", "another", None);
+    world.create_queue();
+    let limited = || Answer::rate_limited().retry_after("2");
+    world.kore.session(&id(1), Timeline::new().polls(1, limited()).finally(Answer::success([call(1)])));
+    world.kore.session(&id(2), Timeline::new().finally(limited()));
+    for (bot, number) in [("default", 1), ("deserted", 2), ("sibling", 3), ("deserted", 4)] {
+        world.insert_for(bot, &id(number)).await;
+    }
+    let ids = format!("'{}', '{}'", id(3), id(4));
+    let later = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+1 hour')";
+    world.execute(&format!("UPDATE sessions SET next_poll_at = {later} WHERE session_id IN ({ids})")).await.unwrap();
+    let daemon = world.daemon().await;
+    let paused = |bot: &str| format!("kore_archiver_paused{{what=\"bot:{bot}\",reason=\"rate_limited\"}}");
+    for bot in ["default", "sibling", "deserted"] {
+        eventually(bot, async || daemon.metric(&paused(bot)).await == Some(1.0)).await;
+    }
+    world.execute(&format!("DELETE FROM sessions WHERE session_id = '{}'", id(2))).await.unwrap();
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    for bot in ["default", "sibling", "deserted"] {
+        eventually(bot, async || daemon.metric(&paused(bot)).await == Some(0.0)).await;
+    }
+    eventually("no pause is left", async || world.row("SELECT * FROM pauses").await.is_none()).await;
+    let asked = world.kore.polls().len();
+    assert_eq!(asked, 3, "two were refused, one was tried again, and nobody was asked about the others");
+}
+
+/// A row that met a pause may come by somewhat later than the pause runs out: whoever watches must see that it lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_a_single_row_meets_again_and_again_is_shown_all_the_time() {
+    let mut world = World::new().await;
+    world.set("poll.error", "{ initial = \"2s\", factor = 1.0, max = \"2s\" }").set("poll.jitter", "0.5");
+    world.kore.session(
+        &id(1),
+        Timeline::new().polls(4, Answer::rate_limited().retry_after("1")).finally(Answer::success([call(1)])),
+    );
+    world.insert(&[&id(1)]).await;
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!(world.log_lines("the pause is over").len(), 1);
+    assert_eq!(daemon.stop().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_redirects_is_not_followed_and_costs_no_row_anything_v15() {
     let mut world = World::new().await;

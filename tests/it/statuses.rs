@@ -161,7 +161,9 @@ async fn nothing_is_given_up_by_a_clock_that_kores_contradicts_p3() {
     world.execute("UPDATE sessions SET pending_since = '2026-01-01T00:00:00.000Z'").await.unwrap();
     let daemon = world.daemon().await;
     assert_eq!(world.end_of(&id(1)).await, "done/archived");
-    assert_eq!(world.log_lines("set it right").len(), 1);
+    let told = world.log_lines("set it right");
+    assert_eq!(told.len(), 1, "once an hour");
+    assert!(told[0].contains("\"host\":\"127.0.0.1\"") && told[0].contains("never_ready"), "{told:?}");
     assert_eq!(daemon.stop().await, 0);
 }
 

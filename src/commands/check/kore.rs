@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::Report;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, JUMP, SystemClock};
 use crate::config::{BotSettings, Settings};
 use crate::kore::budget::Budget;
 use crate::kore::client::KoreClient;
@@ -29,6 +29,9 @@ const NOT_ASKED: &str = "not asked: the account's budget is the running daemon's
 /// Beside one whose queue cannot be opened.
 const NOT_KNOWN: &str = "not asked: the account's budget is the running daemon's, and what it has paused cannot be read; \
                          stop it to have Kore asked";
+/// Under a clock that the daemon does not believe.
+const NOBODY_ENDS: &str = "as long as they are so far apart, whichever is wrong, the daemon gives up no row for its age, \
+                           as media_unavailable or never_ready";
 /// For one name.
 const DNS_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -109,7 +112,13 @@ fn tell(report: &mut Report, name: &str, bot: &BotSettings, probed: Probed) {
         }
     }
     match probed.ahead_seconds {
-        Some(ahead) => of_clock(report, &format!("clock, kore {name}"), "Kore's", ahead),
+        Some(ahead) => {
+            let what = format!("clock, kore {name}");
+            of_clock(report, &what, "Kore's", ahead);
+            if ahead.unsigned_abs() > JUMP.as_secs() {
+                report.note(&what, NOBODY_ENDS);
+            }
+        }
         None => report.note(&format!("clock, kore {name}"), "Kore did not say what time it is"),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::stores::paused;
 use super::*;
+use crate::support::rows::eventually;
 use crate::support::s3::{Fault, Times};
 use crate::support::world::until;
 
@@ -76,6 +77,23 @@ async fn what_is_found_in_the_bucket_does_not_prove_that_it_can_be_written_to() 
     world.until_logged("the pause is over").await;
     assert_eq!(daemon.stop().await, 0);
     world.assert_clean();
+}
+
+/// Nobody is left who could write before an hour is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_shown_as_paused_no_longer_than_somebody_needs_it() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::Status(503, "SlowDown"));
+    world.ready(&id(1), small_and_large()).await;
+    world.insert(&[&id(2)]).await;
+    let later = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+1 hour')";
+    let second = format!("session_id = '{}'", id(2));
+    world.execute(&format!("UPDATE sessions SET next_poll_at = {later} WHERE {second}")).await.unwrap();
+    let daemon = world.daemon().await;
+    paused(&daemon, "unavailable").await;
+    world.execute(&format!("DELETE FROM sessions WHERE NOT {second}")).await.unwrap();
+    world.until_logged("the pause is over").await;
+    assert_eq!(daemon.stop().await, 0);
 }
 
 /// S3 says so where somebody else writes or deletes there at this moment.
@@ -278,6 +296,28 @@ async fn an_answer_that_is_lost_after_the_write_costs_no_second_object() {
         assert_eq!(file.requests(), 1);
     }
     assert_eq!((world.s3.keys().len(), world.s3.count(Op::CreateUpload)), (3, 1));
+    world.assert_clean();
+}
+
+/// Nothing is left to write then: that the store answers again is seen by the look at what was written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_was_away_when_the_last_sidecar_was_written_is_in_use_again_when_that_is_found() {
+    let world = World::in_parts().await;
+    // Somebody waits all the time, and writes nothing.
+    world.kore.session(&id(2), Timeline::new().finally("call_in_progress"));
+    world.insert(&[&id(2)]).await;
+    // The file's calls go well, and the look whether there is a sidecar.
+    world.s3.fail_after(Op::PutObject, 1, Times::Next(1), Fault::DropAfterApply);
+    world.s3.fail_after(Op::HeadObject, 3, Times::Next(3), Fault::SlowDown);
+    world.ready(&id(1), [SourceFile::new("small.wav", recording(1, 1000))]).await;
+    let daemon = world.daemon().await;
+    paused(&daemon, "unavailable").await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    assert_eq!((world.s3.keys().len(), world.s3.count(Op::PutObject)), (2, 2), "it was found");
+    let shown = "kore_archiver_paused{what=\"bucket\",reason=\"unavailable\"}";
+    eventually("the pause is over", async || daemon.metric(shown).await == Some(0.0)).await;
+    assert_eq!(world.log_lines("the pause is over").len(), 1);
+    assert_eq!(daemon.stop().await, 0);
     world.assert_clean();
 }
 
