@@ -84,6 +84,20 @@ async fn what_get_does_not_find_is_different_though_head_knows_it() {
     assert!(document.to_string().contains(", though HeadObject finds it"), "{document}");
 }
 
+/// As where the store has lost a part of one: the others are looked at, and nothing is sent back for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_whenever_it_is_read_is_told_and_ends_nothing() {
+    let world = done(1..=1).await;
+    world.s3.fail_next(Op::GetObject, Times::Forever, Fault::CutRead);
+    let (code, document) = reconcile(&world, &["--read-back", "--repair"]);
+    assert_eq!((code, &document["finished"], &document["repaired"]), (3, &true.into(), &0.into()), "{document}");
+    assert_eq!(drift(&document), [format!("{}: not_read -", id(1))]);
+    // A bucket that does not answer at all is another matter.
+    world.s3.fail_next(Op::Any, Times::Forever, Fault::SlowDown);
+    let (code, document) = reconcile(&world, &["--read-back"]);
+    assert_eq!((code, &document["finished"], drift(&document)), (1, &false.into(), vec![]), "{document}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_different_or_without_its_sidecar_is_told_and_repaired() {
     let world = done(1..=4).await;

@@ -39,6 +39,11 @@ pub(super) fn sessions(page: &[Record]) -> Vec<Session> {
 }
 
 impl Session {
+    /// Of one of its recordings.
+    fn any_key(&self) -> Option<ObjectKey> {
+        self.recordings.iter().find_map(|record| claim(record).map(|claim| claim.key))
+    }
+
     /// A file that was archived again, because other bytes had taken its place, has an older line too: the newest counts.
     fn add(&mut self, record: &Record) {
         match self.recordings.iter_mut().find(|known| known["source"] == record["source"]) {
@@ -50,6 +55,9 @@ impl Session {
         }
     }
 }
+
+/// An object that is there and cannot be read though the bucket answers: nobody knows what it is.
+const NOT_READ: &str = "not_read";
 
 /// What is wrong, and with which object.
 #[derive(Debug)]
@@ -72,6 +80,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether copying it again may mend it.
+    pub(super) fn may_be_repaired(&self) -> bool {
+        self.problems.iter().any(|problem| problem.what != NOT_READ)
+    }
+
     fn add(&mut self, key: &str, what: &'static str, detail: impl Into<String>) {
         self.problems.push(Problem { key: key.to_owned(), what, detail: detail.into() });
     }
@@ -107,6 +120,16 @@ impl Auditor {
         }
         if !here.is_empty() && !self.archive.holds_any(&self.sidecars(session, &here)).await? {
             found.add("", "sidecar_missing", "session.json is not in the bucket");
+        }
+        Ok(found)
+    }
+
+    /// Where a look at a session fails again and again: its own fault, if the bucket answers otherwise.
+    pub(super) async fn give_up(&self, session: &Session, error: CopyError) -> Result<Found, CopyError> {
+        let mut found = Found::default();
+        match session.any_key() {
+            Some(key) if self.archive.has_bucket(&key).await.is_ok() => found.add("", NOT_READ, error.to_string()),
+            _ => return Err(error),
         }
         Ok(found)
     }

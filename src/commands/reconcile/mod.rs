@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Usage, desk, output};
 use crate::archive::s3::S3Store;
+use crate::archive::store::StoreError;
 use crate::archive::{Archive, CopyError, NoLedger};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Settings, parse_duration};
@@ -140,7 +141,7 @@ impl Walk {
         self.bar.set_message(here);
     }
 
-    /// Looks at a page; gives the sessions that drifted.
+    /// Looks at a page; gives the sessions that drifted, and that copying them again may mend.
     async fn look_at(&mut self, page: Vec<Session>) -> anyhow::Result<Vec<String>> {
         let auditor = &self.auditor;
         let looks = stream::iter(page).map(|session| async move {
@@ -152,7 +153,7 @@ impl Walk {
         while let Some((session, found)) = looks.next().await {
             let found = found?;
             self.bar.inc(1);
-            if !found.problems.is_empty() {
+            if found.may_be_repaired() {
                 drifted.push(session.id.clone());
             }
             let tally = &mut self.tally;
@@ -183,16 +184,19 @@ impl Walk {
     }
 }
 
-/// What will pass is waited for; what a person must mend ends the run.
+/// What will pass is waited for; what a person must mend ends the run, but for what one session alone is to blame for.
 async fn patiently(auditor: &Auditor, session: &Session) -> Result<look::Found, CopyError> {
     let clock = SystemClock::new();
-    for wait in PATIENCE {
-        match auditor.look_at(session).await {
-            Err(CopyError::Store(crate::archive::store::StoreError::Unavailable(_))) => clock.sleep(wait).await,
-            known => return known,
+    let mut waits = PATIENCE.into_iter();
+    loop {
+        match (auditor.look_at(session).await, waits.next()) {
+            (Err(CopyError::Store(StoreError::Unavailable(_))), Some(wait)) => clock.sleep(wait).await,
+            (Err(error @ CopyError::Store(StoreError::Unavailable(_))), None) => {
+                return auditor.give_up(session, error).await;
+            }
+            (known, _) => return known,
         }
     }
-    auditor.look_at(session).await
 }
 
 fn since(text: &str, now: Timestamp) -> Result<Timestamp, Usage> {
