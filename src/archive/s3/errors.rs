@@ -259,7 +259,9 @@ fn hint(reason: &'static str, call: Call, answer: Answer<'_>) -> String {
             "often expired credentials or a wrong bucket.region: HEAD carries no reason".to_owned()
         }
         _ => {
-            let setting = blamed(answer).unwrap_or("the [bucket] settings");
+            // A completion asks for nothing else that the settings name.
+            let usual = if call == Call::Complete { "bucket.checksum" } else { "the [bucket] settings" };
+            let setting = blamed(answer).unwrap_or(usual);
             format!("check {setting} against what the store supports")
         }
     }
@@ -285,7 +287,7 @@ fn quoted(text: &str) -> String {
     plain(text, LONGEST_QUOTE)
 }
 
-fn bounded(text: &str) -> String {
+pub(super) fn bounded(text: &str) -> String {
     plain(text, LONGEST)
 }
 

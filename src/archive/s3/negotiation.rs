@@ -17,7 +17,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::errors::Failure;
+use super::errors::{Failure, bounded};
 use crate::archive::store::StoreError;
 use crate::config::ChecksumChoice;
 
@@ -243,14 +243,16 @@ impl Attempt<'_> {
     /// Whether to send it once more.
     ///
     /// # Errors
-    /// The failure, if not. When everything was refused it is the first one's, which was about none of it.
+    /// The failure, if not. When everything was refused it is the first one's, and the last one's words: one of the two is
+    /// about what the settings ask for.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<(), StoreError> {
         if self.is_worth_another_sending(&failure) {
             self.sendings += 1;
             return Ok(());
         }
         if !failure.may_be_refusal || self.less.as_slice().is_empty() {
-            return Err(self.refused.take().filter(|_| failure.may_be_refusal).unwrap_or(failure.error));
+            let first = self.refused.take().filter(|_| failure.may_be_refusal);
+            return Err(first.map_or(failure.error.clone(), |first| with_words_of(first, &failure.error)));
         }
         // What was refused once only teaches nothing: the same is sent again before less is.
         match self.refused {
@@ -263,6 +265,17 @@ impl Attempt<'_> {
     /// What the SDK does not repeat by itself: bytes that arrived wrong.
     fn is_worth_another_sending(&self, failure: &Failure) -> bool {
         matches!(failure.error, StoreError::Corrupted(_)) && !failure.may_be_refusal && self.sendings < SENDINGS
+    }
+}
+
+/// A refusal, with what was said when as little as possible was asked for.
+fn with_words_of(first: StoreError, last: &StoreError) -> StoreError {
+    match (first, last) {
+        (StoreError::Setup { reason, message }, StoreError::Setup { message: words, .. }) if message != *words => {
+            let message = bounded(&format!("{message}; and when less was asked for: {words}"));
+            StoreError::Setup { reason, message }
+        }
+        (first, _) => first,
     }
 }
 

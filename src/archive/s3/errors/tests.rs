@@ -132,6 +132,8 @@ fn a_request_that_the_store_does_not_take_names_the_setting_if_the_store_does() 
         let told = refused(Call::Put, answer).to_string();
         assert!(told.contains(setting), "{told}");
     }
+    let answer = Answer { status: 400, code: "MalformedXML", message: "", region: None };
+    assert!(refused(Call::Complete, answer).to_string().contains("check bucket.checksum"));
 }
 
 #[test]

@@ -64,13 +64,19 @@ fn a_request_that_nothing_helps_weakens_nothing_and_is_bounded() {
 }
 
 #[test]
-fn the_first_refusal_is_told_and_not_what_came_of_asking_for_less() {
+fn the_first_refusal_is_told_with_the_words_of_the_last() {
     let uploads = Negotiation::of_uploads(ChecksumChoice::Auto);
     let mut attempt = uploads.attempt();
     for text in ["first", "second", "third"] {
         attempt.failed(refused(text)).unwrap();
     }
-    assert_eq!(attempt.failed(refused("fourth")).unwrap_err().to_string(), "first");
+    assert_eq!(
+        attempt.failed(refused("fourth")).unwrap_err().to_string(),
+        "first; and when less was asked for: fourth"
+    );
+    let mut attempt = uploads.attempt();
+    while attempt.failed(refused("same")).is_ok() {}
+    assert_eq!(attempt.failed(refused("same")).unwrap_err().to_string(), "same");
     let mut attempt = uploads.attempt();
     attempt.failed(refused("first")).unwrap();
     let other = StoreError::Exists("taken".to_owned());
