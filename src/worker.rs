@@ -2,8 +2,9 @@
 //!
 //! A row is in hand from its claim until its result is committed, and is not claimed again meanwhile. Only rows that
 //! are being worked on take room; results that wait for the writer do not, so that another program that holds the
-//! queue's write lock stops no polling (up to `MOST_UNWRITTEN` results). Room is kept for each bot that has no row at
-//! work, so that one whose files come slowly cannot take all of it.
+//! queue's write lock stops no polling (up to `MOST_UNWRITTEN` results). The row itself, with whatever its caller wrote
+//! into it, is let go of as soon as the work on it has ended. Room is kept for each bot that has no row at work, so that
+//! one whose files come slowly cannot take all of it.
 //!
 //! A daemon with nothing to do wakes once a second to see whether anybody has committed, which costs next to nothing, and
 //! every other second where nobody has for a while; it looks into the table only then, or when something is due.
@@ -41,7 +42,7 @@ const HOST_REFUSED_GRACE: Duration = Duration::from_mins(1);
 const ROUND: Duration = Duration::from_millis(2);
 /// Timers are no finer; what is due by then is due in one look.
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
-/// Results that may wait for the writer before claiming stops: what a blocked writer may cost in memory.
+/// Results that may wait for the writer before claiming stops: what a blocked writer may cost in memory, some kilobytes each.
 const MOST_UNWRITTEN: usize = 10_000;
 
 /// The loop's state.
@@ -57,7 +58,7 @@ pub struct Worker {
     due: Due,
     hands: Hands,
     tasks: JoinSet<Option<Write>>,
-    rows_of_tasks: HashMap<Id, i64>,
+    at_work: HashMap<Id, Arc<Claimed>>,
     unwritten: FuturesUnordered<BoxFuture<'static, Written>>,
     until_empty: bool,
     /// When the loop last looked, in terms of [`Clock::elapsed`].
@@ -70,6 +71,8 @@ pub struct Worker {
 #[derive(Debug)]
 struct Written {
     row: i64,
+    /// Which bot the row says.
+    bot: String,
     /// Why the row is no longer pending, if it is not.
     reason: Option<Reason>,
     /// Nothing if the writer has ended.
@@ -106,7 +109,7 @@ impl Worker {
             due: Due::default(),
             hands: Hands::default(),
             tasks: JoinSet::new(),
-            rows_of_tasks: HashMap::new(),
+            at_work: HashMap::new(),
             unwritten: FuturesUnordered::new(),
             until_empty,
             looked_at: Duration::ZERO,
@@ -224,8 +227,7 @@ impl Worker {
 
     /// Room for one row of each other bot that has none at work; half of all at most.
     fn kept_for_others(&self, bot: &str) -> usize {
-        let at_work = || self.rows_of_tasks.values().filter_map(|row| self.hands.get(*row));
-        let is_idle = |other: &&String| *other != bot && at_work().all(|claimed| claimed.bot() != other.as_str());
+        let is_idle = |other: &&String| *other != bot && self.at_work.values().all(|claimed| claimed.bot() != *other);
         self.journeys.bots.keys().filter(is_idle).count().min(self.most_active / 2)
     }
 
@@ -235,12 +237,11 @@ impl Worker {
             return;
         }
         let claimed = Arc::new(claimed);
-        let row = claimed.lease().row();
-        self.hands.take(Arc::clone(&claimed));
+        self.hands.take(claimed.lease().clone());
         let place = self.journeys.join_line(&claimed);
-        let journeys = self.journeys.clone();
-        let task = self.tasks.spawn(async move { journeys.travel(&claimed, place).await });
-        self.rows_of_tasks.insert(task.id(), row);
+        let (journeys, row) = (self.journeys.clone(), Arc::clone(&claimed));
+        let task = self.tasks.spawn(async move { journeys.travel(&row, place).await });
+        self.at_work.insert(task.id(), claimed);
     }
 
     /// A clock that was set back leaves rows waiting for times that are far off now: they are brought back with it.
@@ -303,48 +304,42 @@ impl Worker {
     }
 
     fn finished(&mut self, done: Result<(Id, Option<Write>), JoinError>) {
-        let (id, write) = match done {
-            Ok((id, write)) => (id, write),
-            Err(error) => (error.id(), self.after_panic(&error)),
-        };
-        let Some(row) = self.rows_of_tasks.remove(&id) else { return };
-        match write {
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(claimed) = self.at_work.remove(&id) else { return };
+        let row = claimed.lease().row();
+        match done.map_or_else(|error| self.after_panic(&claimed, &error), |(_, write)| write) {
             Some(write) => {
-                let reason = write.reason();
+                let (bot, reason) = (claimed.bot().to_owned(), write.reason());
                 let committed = self.journeys.writer.submit(write);
                 self.unwritten
-                    .push(committed.map(move |applied| Written { row, reason, applied: applied.ok() }).boxed());
+                    .push(committed.map(move |applied| Written { row, bot, reason, applied: applied.ok() }).boxed());
             }
             None => drop(self.hands.release(row)),
         }
     }
 
-    fn after_panic(&self, error: &JoinError) -> Option<Write> {
-        let row = self.rows_of_tasks.get(&error.id())?;
-        let claimed = self.hands.get(*row)?;
+    fn after_panic(&self, claimed: &Claimed, error: &JoinError) -> Option<Write> {
         tracing::error!(session.id = claimed.lease().label(), %error, "a panic while working on this row; it is charged a failure and tried again");
         self.journeys.after_panic(claimed)
     }
 
     fn committed(&mut self, written: &Written) {
-        let Written { row, reason, applied } = *written;
-        let Some(claimed) = self.hands.release(row) else { return };
+        let Written { row, ref bot, reason, applied } = *written;
+        let Some(lease) = self.hands.release(row) else { return };
         let now = self.journeys.clock.elapsed();
         if let Some(Applied::LeaseLost | Applied::Refused) = applied {
             if applied == Some(Applied::LeaseLost) {
-                let label = claimed.lease().label();
+                let label = lease.label();
                 tracing::info!(session.id = label, "the row was changed meanwhile; this result is dropped");
             }
-            self.hands.lose(claimed.lease(), now);
+            self.hands.lose(&lease, now);
             return;
         }
         self.hands.win(row);
         if let Some(reason) = reason.filter(|_| applied == Some(Applied::Yes)) {
-            self.journeys.metrics.finished(claimed.bot(), reason);
+            self.journeys.metrics.finished(bot, reason);
         }
-        if let Claimed::Row(claimed) = &*claimed
-            && let Some(pause) = self.paused_for(&claimed.bot)
-        {
+        if let Some(pause) = self.paused_for(bot) {
             self.hands.shun(row, now + behind_its_siblings(pause));
         }
     }

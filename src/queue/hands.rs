@@ -3,9 +3,11 @@
 //! A row is known by its place in the table and by its session: whoever replaces a row, or deletes and inserts it
 //! again, makes another row of the same session, which waits until the hands are off the first. So a session is never
 //! copied by two tasks at once.
+//!
+//! What is kept of a row is the right to write its result and nothing else of it: a result may wait long for the writer,
+//! thousands of them, and what a caller wrote into a row may be large.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::rows::{Claimed, Lease};
@@ -22,7 +24,7 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 /// Rows that are not to be claimed.
 #[derive(Debug, Default)]
 pub struct Hands {
-    rows: HashMap<i64, Arc<Claimed>>,
+    rows: HashMap<i64, Lease>,
     sessions: HashSet<String>,
     /// Until when, on the monotonic clock.
     shunned: HashMap<i64, Duration>,
@@ -32,22 +34,16 @@ pub struct Hands {
 
 impl Hands {
     /// Takes a row.
-    pub fn take(&mut self, claimed: Arc<Claimed>) {
-        self.sessions.insert(claimed.lease().label().to_owned());
-        self.rows.insert(claimed.lease().row(), claimed);
+    pub fn take(&mut self, lease: Lease) {
+        self.sessions.insert(lease.label.clone());
+        self.rows.insert(lease.rowid, lease);
     }
 
     /// Takes the hands off a row.
-    pub fn release(&mut self, row: i64) -> Option<Arc<Claimed>> {
-        let claimed = self.rows.remove(&row)?;
-        self.sessions.remove(claimed.lease().label());
-        Some(claimed)
-    }
-
-    /// A row in hand.
-    #[must_use]
-    pub fn get(&self, row: i64) -> Option<&Arc<Claimed>> {
-        self.rows.get(&row)
+    pub fn release(&mut self, row: i64) -> Option<Lease> {
+        let lease = self.rows.remove(&row)?;
+        self.sessions.remove(&lease.label);
+        Some(lease)
     }
 
     /// Leaves a row alone until then.

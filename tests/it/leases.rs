@@ -100,7 +100,7 @@ async fn a_session_in_hand_is_not_claimed_again_under_another_row() {
     execute(&path, "INSERT INTO sessions (session_id) VALUES ('a'), ('b')").await;
     let mut hands = Hands::default();
     for claimed in claim(&mut queue, &hands).await {
-        hands.take(Arc::new(claimed));
+        hands.take(claimed.lease().clone());
     }
     execute(&path, "INSERT OR REPLACE INTO sessions (session_id) VALUES ('a')").await;
     assert_eq!(claim(&mut queue, &hands).await.len(), 0);

@@ -4,7 +4,7 @@
 
 use crate::support::kore::{Answer, Framing, Quirk, SourceFile, Timeline};
 use crate::support::media::big_wav;
-use crate::support::rows::rest;
+use crate::support::rows::{eventually, rest};
 use crate::support::s3::{self, Fault, Op, Storage, Times};
 use crate::support::scene::{key, recording};
 use crate::support::world::{World, id};
@@ -147,5 +147,31 @@ async fn an_answer_of_kores_that_never_ends_and_one_that_swells_are_an_error_of_
     }
     let busy = daemon.peak_megabytes();
     assert!(busy < idle + 20, "{busy} MB where {idle} MB are held by one that does nothing");
+    assert_eq!(daemon.stop().await, 0);
+}
+
+/// Their callers wrote much into them; for their results the daemon needs none of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_whose_results_a_blocked_writer_has_yet_to_write_are_not_held_q7() {
+    let (_folder, world) = world().await;
+    world.create_queue();
+    for number in 1..=400 {
+        world.kore.session(&id(number), Timeline::new().finally("media_in_progress"));
+    }
+    let daemon = world.daemon().await;
+    let idle = daemon.peak_megabytes();
+    let rows = "WITH RECURSIVE row (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM row WHERE number < 400) \
+        INSERT INTO sessions (session_id, next_poll_at, metadata) \
+        SELECT printf('65e7133a3242653c%08x', number), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+1 day'), \
+               json_object('notes', printf('%.250000c', 'x')) FROM row";
+    world.execute(rows).await.unwrap();
+    let mut other = world.sql().await;
+    let due = "UPDATE sessions SET next_poll_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'); BEGIN IMMEDIATE";
+    sqlx::raw_sql(due).execute(&mut other).await.unwrap();
+    eventually("all are asked about", async || world.kore.polls().len() >= 400).await;
+    let busy = daemon.peak_megabytes();
+    println!("400 rows of 250 kB whose results wait: idle {idle} MB, peak {busy} MB");
+    assert!(busy < idle + 60, "{busy} MB where {idle} MB are held by one that does nothing");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     assert_eq!(daemon.stop().await, 0);
 }

@@ -258,7 +258,7 @@ impl Run<'_> {
     fn start(&mut self, claimed: Claimed) {
         let claimed = Arc::new(claimed);
         let id = claimed.lease().label().to_owned();
-        self.hands.take(Arc::clone(&claimed));
+        self.hands.take(claimed.lease().clone());
         let place = self.journeys.join_line(&claimed);
         let (journeys, row) = (self.journeys.clone(), Arc::clone(&claimed));
         let work = Box::pin(async move { journeys.travel(&row, place).await });
