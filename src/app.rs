@@ -50,11 +50,12 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the queue, builds everything, and takes the address for metrics. Talks to neither Kore nor the bucket.
+    /// Opens the queue, builds everything, and takes the address for metrics. Talks to neither Kore nor the bucket. `None`:
+    /// it was told to stop while the disk had no room for opening the queue.
     ///
     /// # Errors
     /// [`QueueError`] inside, or what the operating system or a client refused.
-    pub async fn build(settings: &Settings, shutdown: Shutdown, until_empty: bool) -> anyhow::Result<Self> {
+    pub async fn build(settings: &Settings, shutdown: Shutdown, until_empty: bool) -> anyhow::Result<Option<Self>> {
         let store = Arc::new(S3Store::connect(&settings.bucket, Arc::new(SystemClock::new())).await);
         Self::build_on(store, settings, shutdown, until_empty).await
     }
@@ -68,9 +69,10 @@ impl App {
         settings: &Settings,
         shutdown: Shutdown,
         until_empty: bool,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let queue = Queue::open(&settings.queue.path, Arc::clone(&clock)).await?;
+        let opened = Queue::open(&settings.queue.path, Arc::clone(&clock), &shutdown.soft).await?;
+        let Some(queue) = opened else { return Ok(None) };
         let metrics = Metrics::new(settings.bots.keys())?;
         let vitals = Vitals::new(Arc::clone(&clock));
         let notices = Notices { metrics: metrics.clone(), writer: queue.writer.clone() };
@@ -119,7 +121,7 @@ impl App {
         let most_active = settings.poll.concurrency + settings.transfer.concurrency;
         let worker = Worker::new(queue.claims, journeys.clone(), vitals.clone(), most_active, moved, until_empty);
         let drain_timeout = settings.transfer.drain_timeout;
-        Ok(Self {
+        Ok(Some(Self {
             worker,
             journeys,
             accounts: accounts(settings, &budgets),
@@ -129,7 +131,7 @@ impl App {
             server,
             vitals,
             queue_lock: queue.lock,
-        })
+        }))
     }
 
     /// Counts and lists, for whoever shows progress.

@@ -40,7 +40,7 @@ pub(super) async fn run(arguments: &Arguments, settings: &Settings) -> anyhow::R
     // What is still under way at the second signal is not done, as `--until-empty` has to say.
     let at_once = if arguments.until_empty { Exit::NeedsAPerson } else { Exit::Done };
     let shutdown = Shutdown::on_signals(at_once.code().into(), SystemClock::new())?;
-    let app = App::build(settings, shutdown, arguments.until_empty).await?;
+    let Some(app) = App::build(settings, shutdown, arguments.until_empty).await? else { return Ok(at_once) };
     let desk = app.pages();
     let has_ended = CancellationToken::new();
     let shows = arguments.until_empty && std::io::stderr().is_terminal();

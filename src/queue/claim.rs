@@ -72,17 +72,22 @@ impl Due {
 }
 
 impl Claims {
-    pub(super) async fn connect(path: &Path, identity: Identity) -> Result<Self, QueueError> {
+    pub(super) async fn connect(path: &Path) -> Result<Self, QueueError> {
         let connection = connect(path).await?;
         Ok(Self {
             path: path.to_owned(),
-            identity,
+            identity: Identity::of(path)?,
             connection,
             seen_version: None,
             log_written: None,
             skipped: 0,
             failed: 0,
         })
+    }
+
+    /// Which file was opened, with its log and the index of that, which are there as long as this is.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Whether anybody has committed since the last call. Costs next to nothing, and less while nobody does.

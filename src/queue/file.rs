@@ -98,15 +98,28 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The length by which SQLite makes the index of a log longer.
+const INDEX_STEP: u64 = 32 * 1024;
+
+/// Whether the disk has room to make that longer, as far as one can see.
+pub(super) fn has_room_for_index(path: &Path) -> bool {
+    rustix::fs::statvfs(folder_of(path))
+        .map_or(true, |facts| facts.f_bavail.saturating_mul(facts.f_frsize) >= INDEX_STEP)
+}
+
 /// When that was last written to.
 pub(super) fn log_written(path: &Path) -> Option<Timestamp> {
     let meta = fs::metadata(log_path(path)).ok()?;
     Some(Timestamp::from_millis(meta.mtime().checked_mul(1000)?.checked_add(meta.mtime_nsec() / 1_000_000)?))
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes the queue's folder, if it is missing, so that its group may work in it.
 pub(super) fn create_folder(path: &Path) -> Result<(), QueueError> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let folder = folder_of(path);
     if folder.is_dir() {
         return Ok(());
     }
@@ -129,9 +142,7 @@ pub(super) async fn create_if_missing(path: &Path) -> Result<(), QueueError> {
     let closed = connection.close().await.map_err(|error| QueueError::from_sqlx(path, &error));
     built.and(closed)?;
     match fs::hard_link(&draft.0, path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(QueueError::not_usable(path, format!("it cannot be created: {error}")))
-        }
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(cannot_be_created(path, &error)),
         // Somebody else was faster: theirs counts.
         _ => sync_folder(path),
     }
@@ -144,10 +155,16 @@ async fn build(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
     MIGRATIONS.run(connection).await
 }
 
+fn cannot_be_created(path: &Path, error: &std::io::Error) -> QueueError {
+    match error.kind() {
+        ErrorKind::StorageFull => QueueError::Full(format!("{error}, {}", path.display())),
+        _ => QueueError::not_usable(path, format!("it cannot be created: {error}")),
+    }
+}
+
 /// A new name in a folder is durable once the folder is.
 fn sync_folder(path: &Path) -> Result<(), QueueError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)
+    fs::File::open(folder_of(path))
         .and_then(|folder| folder.sync_all())
         .map_err(|error| QueueError::not_usable(path, format!("its folder cannot be synced: {error}")))
 }
@@ -167,7 +184,7 @@ impl Draft {
             .mode(0o660)
             .open(&draft.0)
             .and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o660)))
-            .map_err(|error| QueueError::not_usable(path, format!("it cannot be created: {error}")))?;
+            .map_err(|error| cannot_be_created(path, &error))?;
         Ok(draft)
     }
 

@@ -42,8 +42,14 @@ pub use rows::{Claimed, Lease, Row, metadata};
 pub use write::{Applied, Write};
 pub use writer::Writer;
 
-use crate::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Timestamp};
+use crate::pause::{Pause, What};
 use file::Identity;
+
+/// The reason of a pause of the queue whose disk is full.
+const DISK_FULL: &str = "disk_full";
 
 /// What went wrong with the queue, by what the caller does next.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +110,9 @@ impl QueueError {
             };
         };
         let message = database.message().to_owned();
+        if full_code(&**database) == Some(INDEX_TOO_SHORT) && !file::has_room_for_index(path) {
+            return Self::Full(format!("there is no room for its -shm, {}", path.display()));
+        }
         match primary_code(&**database) {
             Some(5 | 6) => Self::Busy(message),
             Some(13) => Self::Full(format!("{message}, {}", path.display())),
@@ -134,8 +143,16 @@ const CORRUPT: i32 = 11;
 /// `SQLITE_CANTOPEN`.
 const CANNOT_OPEN: i32 = 14;
 
+/// `SQLITE_IOERR_SHMSIZE`: the log's index could not be made as long as it must be. SQLite does not say why: on a disk that
+/// is full or on one that fails.
+const INDEX_TOO_SHORT: i32 = 4874;
+
+fn full_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+    error.code().and_then(|code| code.parse().ok())
+}
+
 fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
-    error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
+    full_code(error).map(|code| code & 0xff)
 }
 
 /// The queue of the daemon that holds it.
@@ -155,20 +172,61 @@ pub struct Queue {
 
 impl Queue {
     /// Takes the queue for a daemon: locks it, creates or migrates it, checks it, and voids the claims of earlier runs.
+    /// Where the disk has no room for that, it says so and waits for some; `None` if it is told to stop before.
     ///
     /// # Errors
     /// [`QueueError::Held`] and [`QueueError::NotUsable`], with what to do.
-    pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
+    pub async fn open(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Self>, QueueError> {
         file::create_folder(path)?;
         let mut lock = RunLock::take(path, &*clock).await?;
-        file::create_if_missing(path).await?;
-        file::migrate(path).await?;
-        lock.extend(path)?;
-        let (writer, identity) = Writer::start(path, clock).await?;
-        let claims = Claims::connect(path, identity).await?;
-        let (desk, pages) = (Arc::new(Desk::open(path).await?), Arc::new(Desk::open(path).await?));
-        Ok(Self { claims, writer, desk, pages, lock })
+        let since = clock.now();
+        let mut tries = 0;
+        let (claims, writer, [desk, pages]) = loop {
+            match open_locked(path, &clock, &mut lock).await {
+                Ok(opened) => break opened,
+                // Nothing of that was written: whatever could be is there at the next try.
+                Err(error @ QueueError::Full(_)) => {
+                    let wait = writer::retry().wait(tries);
+                    say_full(&lock, &error, since, clock.now().after(wait), tries);
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(None),
+                        () = clock.sleep(wait) => tries += 1,
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        Ok(Some(Self { claims, writer, desk, pages, lock }))
     }
+}
+
+/// What is opened under the lock; the claims first, because by their connection the log and its index stay the same ones
+/// whatever becomes of the writer's.
+async fn open_locked(
+    path: &Path,
+    clock: &Arc<dyn Clock>,
+    lock: &mut RunLock,
+) -> Result<(Claims, Writer, [Arc<Desk>; 2]), QueueError> {
+    file::create_if_missing(path).await?;
+    file::migrate(path).await?;
+    lock.extend(path)?;
+    let claims = Claims::connect(path).await?;
+    let writer = Writer::start(path, claims.identity(), Arc::clone(clock)).await?;
+    let desks = [Arc::new(Desk::open(path).await?), Arc::new(Desk::open(path).await?)];
+    Ok((claims, writer, desks))
+}
+
+/// In the log once, and beside the queue, where there is room for it.
+fn say_full(lock: &RunLock, error: &QueueError, since: Timestamp, until: Timestamp, tries: u32) {
+    if tries == 0 {
+        tracing::warn!(%error, "the queue cannot be opened yet; it is tried again until there is room");
+    }
+    let (what, message) = (What::Queue.label(), error.to_string());
+    lock.note(Some(&Pause { what, reason: DISK_FULL, message, since, until }));
 }
 
 /// Whether SQLite refused the one statement, with nothing wrong about the queue as a whole: an error in it (such as a

@@ -48,7 +48,8 @@ impl Scene {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let path = folder.path().join("queue.db");
-        let queue = Queue::open(&path, Arc::new(SystemClock::new())).await.unwrap();
+        let opened = Queue::open(&path, Arc::new(SystemClock::new()), &CancellationToken::new()).await;
+        let queue = opened.unwrap().expect("nobody stops it");
         let mut stranger = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
         let sql = "PRAGMA ignore_check_constraints = ON; PRAGMA synchronous = OFF";
         sqlx::raw_sql(sql).execute(&mut stranger).await.unwrap();
@@ -164,7 +165,7 @@ async fn a_page_that_is_not_given_is_read_again_and_only_for_long_a_reason_to_en
         .status();
     assert!(spoil.unwrap().success());
     let (bots, now) = (["default"], SystemClock::new().now());
-    let mut claims = Claims::connect(&path, Identity::of(&path).unwrap()).await.unwrap();
+    let mut claims = Claims::connect(&path).await.unwrap();
     let mut looks = 0;
     let error = loop {
         match claims.next_due(&bots, now, Turn::Longest).await.unwrap_err() {

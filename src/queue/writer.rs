@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::file::{Identity, connect, connect_again};
-use super::{Applied, Lease, QueueError, Write, check_identity, is_refusal, sql};
+use super::{Applied, DISK_FULL, Lease, QueueError, Write, check_identity, is_refusal, sql};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 
@@ -50,20 +50,19 @@ struct Job {
 }
 
 impl Writer {
-    /// Takes over the queue from earlier runs, and starts writing. Says also what was opened.
-    pub(super) async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<(Self, Identity), QueueError> {
+    /// Takes over the queue from earlier runs, and starts writing to what was opened and to nothing else.
+    pub(super) async fn start(path: &Path, identity: Identity, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
         let mut connection = connect(path).await?;
         let run = format!("{:032x}", rand::random::<u128>());
         let taken = take_over(&mut connection, &run, clock.now()).await;
         let (has_taken_over, connection) = match taken.map_err(|error| QueueError::from_sqlx(path, &error)) {
             Ok(()) => (true, Some(connection)),
             // Polling need not wait for a program that holds the lock, nor for room on the disk; the first batch will.
-            // A refused BEGIN spoils no connection, and one that is kept keeps the log from being removed meanwhile.
+            // A refused BEGIN spoils no connection.
             Err(QueueError::Busy(_)) => (false, Some(connection)),
             Err(QueueError::Full(_)) => (false, None),
             Err(error) => return Err(error),
         };
-        let identity = Identity::of(path)?;
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (health, observed) = watch::channel(Health::Fine);
         let scribe = Scribe {
@@ -79,7 +78,7 @@ impl Writer {
         };
         let (unwritten, closing) = (watch::Sender::new(0), CancellationToken::new());
         tokio::spawn(scribe.work(inbox, unwritten.clone(), closing.clone()));
-        Ok((Self { jobs, health: observed, unwritten, closing, run }, identity))
+        Ok(Self { jobs, health: observed, unwritten, closing, run })
     }
 
     /// Hands a write over. It is written in the order of these calls; the receiver hears when it is committed, and
@@ -148,7 +147,7 @@ const LARGEST_BATCH: usize = 512;
 const MOST_IO_ERRORS: u32 = 12;
 
 /// How long to wait before a batch is tried again.
-fn retry() -> Backoff {
+pub(super) fn retry() -> Backoff {
     Backoff::new(Duration::from_millis(250), 2.0, Duration::from_secs(15)).expect("the constants make sense")
 }
 
@@ -312,7 +311,7 @@ impl Scribe {
     async fn wait_out(&mut self, error: QueueError, step: u32, io_errors: u32) -> Result<(), QueueError> {
         let reason = match &error {
             QueueError::Busy(_) => "locked",
-            QueueError::Full(_) => "disk_full",
+            QueueError::Full(_) => DISK_FULL,
             QueueError::Io(_) if io_errors <= MOST_IO_ERRORS => "io_error",
             QueueError::Io(cause) => {
                 let cause = format!("{cause}; again and again: look after the disk, or restore it from a backup");

@@ -78,7 +78,8 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<bool> {
     let (access_key, secret_key) = scene.s3.credentials();
     let store = S3Store::connect_as(&settings.bucket, Arc::new(SystemClock::new()), &access_key, &secret_key).await;
     let shutdown = Shutdown::on_signals(0, SystemClock::new())?;
-    let app = App::build_on(Arc::new(store), &settings, shutdown.clone(), false).await?;
+    let built = App::build_on(Arc::new(store), &settings, shutdown.clone(), false).await?;
+    let app = built.context("stopped before the queue was open")?;
     let mut daemon = pin!(app.run());
 
     let mut outside = Outside::connect(&scene.queue).await.context("the queue cannot be opened from outside")?;

@@ -84,6 +84,13 @@ const SCENARIOS: &[Scenario] = &[
         run: |plan| Box::pin(disk_full::run(plan)),
     },
     Scenario {
+        name: "disk-full-at-start",
+        about: "the queue's disk is full before the daemon starts, and has room later",
+        short: 8,
+        is_patient: false,
+        run: |plan| Box::pin(disk_full::at_start(plan)),
+    },
+    Scenario {
         name: "power-loss-ext4",
         about: "the queue's ext4 is shut down without a flush while rows are being finished",
         short: 8,

@@ -46,7 +46,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("clap", &["src/commands/", "src/main.rs"]),
     ("indicatif", &["src/commands/"]),
     ("comfy_table", &["src/commands/"]),
-    ("rustix", &["src/commands/check/"]),
+    ("rustix", &["src/commands/check/", "src/queue/file.rs"]),
     ("terminal_size", &["src/commands/status/"]),
     ("std::env", &["src/config/", "src/commands/heap.rs"]),
     ("SystemTime", &["src/clock.rs"]),

@@ -11,9 +11,11 @@ use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Row, Turn, Write};
 use kore_archiver::session::Reason;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use tokio_util::sync::CancellationToken;
 
 async fn open(path: &Path) -> Queue {
-    Queue::open(path, Arc::new(SystemClock::new())).await.unwrap()
+    let opened = Queue::open(path, Arc::new(SystemClock::new()), &CancellationToken::new()).await.unwrap();
+    opened.expect("nobody stops it")
 }
 
 async fn execute(path: &Path, sql: &str) {

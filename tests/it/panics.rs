@@ -110,7 +110,8 @@ async fn a_row_that_panics_backs_off_and_is_done_once_healed_while_the_others_go
     let bucket = S3Store::connect_as(&settings.bucket, Arc::new(SystemClock::new()), &access_key, &secret_key).await;
     let store = Arc::new(Panics { bucket, session: id(1), is_healed: AtomicBool::new(false) });
     let shutdown = Shutdown::default();
-    let app = App::build_on(Arc::clone(&store) as _, &settings, shutdown.clone(), false).await.unwrap();
+    let built = App::build_on(Arc::clone(&store) as _, &settings, shutdown.clone(), false).await.unwrap();
+    let app = built.expect("nobody stops it");
 
     let scenario = async {
         eventually("it was tried again and again", async || world.number(&id(1), "failures").await >= 3).await;

@@ -42,8 +42,9 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) async fn open(path: &Path, stage: &Stage) -> Self {
-        let queue = Queue::open(path, Arc::new(stage.clone())).await.expect("the queue can be opened again");
-        let Queue { claims, writer, desk, lock, .. } = queue;
+        let opened = Queue::open(path, Arc::new(stage.clone()), &CancellationToken::new()).await;
+        let queue = opened.expect("the queue can be opened again");
+        let Queue { claims, writer, desk, lock, .. } = queue.expect("nobody stops it");
         Self { claims, writer, desk, _lock: lock }
     }
 

@@ -9,6 +9,7 @@ use kore_archiver::queue::write::Outcome;
 use kore_archiver::queue::{Applied, Claimed, Hands, Queue, Turn, Write};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio_util::sync::CancellationToken;
 
 /// Rows that are claimed together: the default of `poll.concurrency`.
 const BATCH: usize = 16;
@@ -37,15 +38,19 @@ async fn fill(path: &Path, rows: u64) {
     connection.close().await.expect("it can be closed");
 }
 
+async fn open(path: &Path, clock: &Arc<dyn Clock>) -> Queue {
+    let opened = Queue::open(path, Arc::clone(clock), &CancellationToken::new()).await;
+    opened.expect("a queue can be made, and opened again").expect("nobody stops it")
+}
+
 async fn cost(rows: u64) -> Cost {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("queue.db");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    drop(Queue::open(&path, Arc::clone(&clock)).await.expect("a queue can be made"));
+    drop(open(&path, &clock).await);
     fill(&path, rows).await;
     let began = Instant::now();
-    let Queue { mut claims, writer, lock: _lock, .. } =
-        Queue::open(&path, Arc::clone(&clock)).await.expect("it can be opened again");
+    let Queue { mut claims, writer, lock: _lock, .. } = open(&path, &clock).await;
     let open = began.elapsed();
     let (mut claim, mut verdict) = (Vec::new(), Vec::new());
     for _ in 0..BATCHES {
