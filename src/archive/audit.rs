@@ -38,15 +38,12 @@ impl Archive {
     /// Whether there is a bucket at all: in one that is not there, a look at an object finds nothing either.
     ///
     /// # Errors
-    /// What a person must mend first; that uploads may not be listed is not held against it.
+    /// What a person must mend first, or what keeps the answer from us; that uploads may not be listed, or cannot be in
+    /// this store, is not held against the bucket.
     pub async fn has_bucket(&self, key: &ObjectKey) -> Result<(), CopyError> {
         match self.unless_stopped(self.store.uploads(key)).await {
-            Err(
-                error @ CopyError::Store(
-                    StoreError::Setup { reason: "no_such_bucket", .. } | StoreError::Unavailable(_),
-                ),
-            ) => Err(error),
-            _ => Ok(()),
+            Ok(_) | Err(CopyError::Store(StoreError::Setup { reason: "access_denied" | "invalid", .. })) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -199,6 +199,26 @@ async fn a_bucket_that_is_not_there_sends_no_row_back() {
     }
 }
 
+/// What keeps the answer from us is no answer; that uploads may not be listed, or cannot be, is none of the bucket's.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_called_missing_before_it_is_known_that_there_is_a_bucket() {
+    for (status, code, end) in [
+        (400, "ExpiredToken", 1),
+        (301, "PermanentRedirect", 1),
+        (403, "RequestTimeTooSkewed", 1),
+        (403, "AccessDenied", 3),
+        (501, "NotImplemented", 3),
+    ] {
+        let world = done(1..=1).await;
+        world.s3.forget(&key(&id(1), "call.wav"));
+        world.s3.fail_next(Op::ListUploads, Times::Forever, Fault::Status(status, code));
+        let output = world.run(&["reconcile", "--repair"]);
+        assert_eq!(output.status.code(), Some(end), "{code}: {}", String::from_utf8_lossy(&output.stderr));
+        let state = if end == 1 { "done" } else { "pending" };
+        assert_eq!(world.column(&id(1), "state").await.as_deref(), Some(state), "{code}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_whose_recordings_are_elsewhere_or_unlisted_are_told_apart() {
     let world = done(1..=2).await;
