@@ -93,7 +93,22 @@ impl Lessons {
         let is_ready = match seen {
             Seen::Status(StatusKind::Success, recordings) => recordings > 0,
             Seen::Status(StatusKind::CallInProgress | StatusKind::MediaInProgress, _) => false,
-            _ => return,
+            Seen::Status(
+                StatusKind::Unavailable
+                | StatusKind::Failed
+                | StatusKind::KoreRetrying
+                | StatusKind::TooShort
+                | StatusKind::RecordingDisabled
+                | StatusKind::Other,
+                _,
+            )
+            | Seen::Archived { .. }
+            | Seen::Failure { .. }
+            | Seen::OddBody
+            | Seen::Trouble { .. }
+            | Seen::Held(_)
+            | Seen::HostRefused
+            | Seen::TooLarge => return,
         };
         if is_ready && was_ready {
             return;

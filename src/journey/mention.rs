@@ -34,14 +34,27 @@ impl Journeys {
     pub(super) async fn mention_oddities(&self, row: &Row, answer: &Answer) {
         let (id, status) = (row.session_id.as_str(), answer.status.as_str());
         match answer.status.kind() {
-            StatusKind::Other if !self.desk.has_event(id, UNKNOWN_STATUS).await.unwrap_or(true) => {
-                tracing::warn!(kore.status = status, "a status that is not known; waiting as for media_in_progress");
-                self.event(row, UNKNOWN_STATUS, json!({ "kore_status": status }));
+            StatusKind::Other => {
+                if !self.desk.has_event(id, UNKNOWN_STATUS).await.unwrap_or(true) {
+                    tracing::warn!(
+                        kore.status = status,
+                        "a status that is not known; waiting as for media_in_progress"
+                    );
+                    self.event(row, UNKNOWN_STATUS, json!({ "kore_status": status }));
+                }
             }
-            StatusKind::Success if answer.recordings.is_empty() => {
-                tracing::warn!("success without recordings; waiting as for media_in_progress");
+            StatusKind::Success => {
+                if answer.recordings.is_empty() {
+                    tracing::warn!("success without recordings; waiting as for media_in_progress");
+                }
             }
-            _ => {}
+            StatusKind::CallInProgress
+            | StatusKind::MediaInProgress
+            | StatusKind::Unavailable
+            | StatusKind::Failed
+            | StatusKind::KoreRetrying
+            | StatusKind::TooShort
+            | StatusKind::RecordingDisabled => {}
         }
     }
 }

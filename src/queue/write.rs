@@ -114,19 +114,30 @@ impl Write {
     /// Why the row is no longer pending once this is applied, if it is not.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
-        match self {
-            Self::Finishes { reason, .. } => Some(*reason),
-            Self::Refuses { .. } => Some(Reason::InvalidRow),
-            _ => None,
-        }
+        self.verdict()?.1
     }
 
     /// The attempt that ends with it, if one does.
     pub(super) fn ends_attempt(&self) -> Option<&Lease> {
+        Some(self.verdict()?.0)
+    }
+
+    /// Whose attempt ends with it, and why the row ends as well, if it does.
+    fn verdict(&self) -> Option<(&Lease, Option<Reason>)> {
         match self {
-            Self::Waits { outcome, .. } | Self::Finishes { outcome, .. } => Some(&outcome.lease),
-            Self::Refuses { lease, .. } => Some(lease),
-            _ => None,
+            Self::Waits { outcome, .. } => Some((&outcome.lease, None)),
+            Self::Finishes { outcome, reason, .. } => Some((&outcome.lease, Some(*reason))),
+            Self::Refuses { lease, .. } => Some((lease, Some(Reason::InvalidRow))),
+            Self::Event { .. }
+            | Self::Archived(_)
+            | Self::UploadIntended { .. }
+            | Self::UploadCreated { .. }
+            | Self::UploadTold { .. }
+            | Self::UploadEnded { .. }
+            | Self::Learned { .. }
+            | Self::Paused(_)
+            | Self::Resumed { .. }
+            | Self::ClockSetBack { .. } => None,
         }
     }
 }

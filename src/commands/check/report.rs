@@ -59,12 +59,18 @@ impl Report {
         let text = error.to_string();
         // After the store's own words, if there are any, which stand in brackets.
         let cut = text.find("): ").map(|at| at + 1).or_else(|| text.find(": "));
-        match (error, cut) {
-            (StoreError::Setup { .. }, Some(cut)) => {
-                self.fault(what, &text[..cut], text[cut..].trim_start_matches(": "));
-            }
-            _ => self.fault(what, &text, "try again; if it stays, look at the network between here and the store"),
-        }
+        let again = (&text[..], "try again; if it stays, look at the network between here and the store");
+        let (detail, advice) = match error {
+            StoreError::Setup { .. } => cut.map_or(again, |cut| (&text[..cut], text[cut..].trim_start_matches(": "))),
+            StoreError::Exists(_)
+            | StoreError::UploadLost(_)
+            | StoreError::Corrupted(_)
+            | StoreError::Unreadable(_)
+            | StoreError::Hollow(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Unanswered(_) => again,
+        };
+        self.fault(what, detail, advice);
     }
 
     fn add(&mut self, what: &str, outcome: Outcome, detail: &str, advice: Option<&str>) {
