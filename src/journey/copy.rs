@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::SemaphorePermit;
 
 use super::judge::milder;
-use super::plan::{Plan, Proven};
+use super::plan::Plan;
 use super::{Asked, Bot, Journeys, Last, Sight};
 use crate::archive::CopyError;
 use crate::archive::keep::{FileJob, Kept};
@@ -24,7 +24,7 @@ use crate::key::ObjectKey;
 use crate::metrics::Stage;
 use crate::pause::{Pass, What};
 use crate::queue::write::{Facts, Recording};
-use crate::queue::{Row, Write};
+use crate::queue::{Known, Row, Write};
 use crate::session::StatusKind;
 use crate::source::{Answer, FetchError, SourceFile};
 
@@ -158,7 +158,7 @@ impl Journeys {
     /// Waits until the file may be copied; one that is known needs no permit, unless it has vanished.
     async fn board(&self, row: &Row, plan: &Plan) -> Result<Option<SemaphorePermit<'_>>, CopyError> {
         // A suspect file of before the row was sent back is fetched again: that is what it was sent back for.
-        let counts = |known: &Proven| known.facts.suspect.is_none() || known.archived_at > row.history.pending_since;
+        let counts = |known: &Known| known.facts.suspect.is_none() || known.archived_at > row.history.pending_since;
         if plan.known.as_ref().is_some_and(counts) {
             return Ok(None);
         }

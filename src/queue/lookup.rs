@@ -1,7 +1,10 @@
 //! What the daemon asks of its own tables beside its claims: what waits, what is known of a session, what a run left.
 
+use serde_json::Value;
+
 use super::desk::{Desk, RECORDING_COLUMNS, Record};
 use super::index::{count_due, count_due_of};
+use super::write::Facts;
 use super::{Lease, QueueError};
 use crate::clock::Timestamp;
 use crate::key::ObjectKey;
@@ -52,6 +55,42 @@ pub fn proven(record: &Record) -> Option<(ObjectKey, Receipt)> {
         crc32: None,
     };
     Some((ObjectKey::parse(text("key")?.to_owned()).ok()?, receipt))
+}
+
+/// A file that was proven to be in a bucket.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// In which.
+    pub bucket: String,
+    /// Under which key.
+    pub key: ObjectKey,
+    /// Which bytes.
+    pub receipt: Receipt,
+    /// SHA-256 of the path of its URL.
+    pub source: Sha256,
+    /// What it is.
+    pub facts: Facts,
+    /// When that was proven.
+    pub archived_at: Timestamp,
+}
+
+impl Known {
+    /// `None` if the line is not of the daemon's making.
+    fn read(record: &Record) -> Option<Self> {
+        let text = |column: &str| record.get(column)?.as_str().map(ToOwned::to_owned);
+        let count = |column: &str| record.get(column)?.as_u64();
+        let (key, receipt) = proven(record)?;
+        let facts = Facts {
+            content_type: text("content_type")?,
+            suspect: text("suspect"),
+            duration_seconds: record.get("duration_seconds").and_then(Value::as_f64),
+            channels: count("channels").and_then(|channels| channels.try_into().ok()),
+            sample_rate: count("sample_rate").and_then(|rate| rate.try_into().ok()),
+        };
+        let source = Sha256::from_hex(&text("source")?)?;
+        let archived_at = Timestamp::parse(&text("archived_at")?).ok()?;
+        Some(Self { bucket: text("bucket")?, key, receipt, source, facts, archived_at })
+    }
 }
 
 impl Desk {
@@ -126,16 +165,16 @@ impl Desk {
         Ok(!self.read(sql, &[id, kind]).await?.is_empty())
     }
 
-    /// What of a session is known to be in the bucket, with what the daemon alone keeps.
+    /// What of a session is known to be in a bucket. A line that is not of the daemon's making says nothing.
     ///
     /// # Errors
     /// [`QueueError`] if the queue cannot be read.
-    pub async fn known(&self, id: &SessionId) -> Result<Vec<Record>, QueueError> {
+    pub async fn known(&self, id: &SessionId) -> Result<Vec<Known>, QueueError> {
         let sql = format!(
             "SELECT {RECORDING_COLUMNS}, source, duration_seconds, channels, sample_rate FROM recordings \
              WHERE session_id = ?1 ORDER BY archived_at, key"
         );
-        self.read(&sql, &[id.as_str()]).await
+        Ok(self.read(&sql, &[id.as_str()]).await?.iter().filter_map(Known::read).collect())
     }
 
     /// Uploads that runs other than `run` left open: id, bucket, key, the store's name, when each was begun, and when it

@@ -37,7 +37,7 @@ pub use hands::Hands;
 pub use index::Turn;
 pub use inspect::STATELESS;
 pub use lock::RunLock;
-pub use lookup::{Count, Counts, proven};
+pub use lookup::{Count, Counts, Known, proven};
 pub use rows::{Claimed, Lease, Row, metadata};
 pub use write::{Applied, Write};
 pub use writer::Writer;
