@@ -1,7 +1,7 @@
 //! Ends of every kind: kill -9 at any moment, a signal in each phase, a crash around the creation of an upload.
 
 use crate::support::kore::{Answer, Quirk, SourceFile, Timeline};
-use crate::support::rows::rest;
+use crate::support::rows::{eventually, rest};
 use crate::support::s3::{Fault, Op, Times};
 use crate::support::scene::{PART, key, recording};
 use crate::support::world::{World, id, until};
@@ -152,7 +152,11 @@ async fn a_signal_in_any_phase_ends_it_in_time_and_gives_back_what_is_not_finish
         let mut daemon = world.daemon().await;
         match name {
             "create hangs" => rest(1500).await,
-            "a part hangs" | "the download stalls" | "complete hangs" => {
+            "complete hangs" => {
+                let told = "SELECT 1 FROM uploads WHERE told_at IS NOT NULL";
+                eventually("it is told to complete", async || world.rows(told).await.len() == 1).await;
+            }
+            "a part hangs" | "the download stalls" => {
                 until(|| (!world.s3.open_uploads().is_empty()).then_some(())).await.expect("it is begun");
                 rest(500).await;
             }

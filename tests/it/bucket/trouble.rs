@@ -419,19 +419,16 @@ async fn a_completion_that_a_stop_cuts_off_is_in_doubt_in_the_next_run_too_s2() 
     let [_, large] = small_and_large();
     world.ready(&id(1), [large.clone()]).await;
     let daemon = world.daemon().await;
-    let is_up = || world.s3.open_uploads().first().is_some_and(|upload| upload.parts == 2).then_some(());
-    assert!(until(is_up).await.is_some());
-    // The drain leaves it the time to send its completion.
+    let told = "SELECT told_at FROM uploads WHERE told_at IS NOT NULL";
+    eventually("it is told to complete", async || world.rows(told).await.len() == 1).await;
     assert_eq!(daemon.stop().await, 0);
-    let told = world.rows("SELECT told_at FROM uploads").await;
-    assert!(told.len() == 1 && told[0]["told_at"].is_some(), "{told:?}");
+    assert_eq!((world.rows(told).await.len(), world.s3.count(Op::AbortUpload)), (1, 0));
     world.s3.heal();
     let daemon = world.daemon().await;
     assert_eq!(world.end_of(&id(1)).await, "done/archived");
     assert_eq!((world.s3.count(Op::CreateUpload), world.s3.count(Op::AbortUpload)), (2, 0));
     assert_eq!(world.s3.open_uploads().len(), 1, "it is left alone");
     // The object is known to be the other one's.
-    let told = world.rows("SELECT told_at FROM uploads").await;
-    assert!(told.len() == 1 && told[0]["told_at"].is_none(), "{told:?}");
+    assert_eq!(world.rows(told).await.len(), 0);
     assert_eq!(daemon.stop().await, 0);
 }
