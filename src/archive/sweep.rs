@@ -22,8 +22,8 @@ use super::store::{StoreError, UploadId};
 use crate::clock::Timestamp;
 use crate::key::ObjectKey;
 
-/// How long after it was noted a creation or completion of a run that ended may still arrive. S3 takes no signature that is older than
-/// a quarter of an hour; a machine that was suspended may be later.
+/// How long after it was noted a creation or a completion of a run that ended may still arrive. S3 takes no signature that
+/// is older than a quarter of an hour; a machine that was suspended may be later.
 pub(crate) const LATEST: Duration = Duration::from_hours(24);
 /// And how long one that this run sent, and that was not answered.
 pub(super) const LATE: Duration = Duration::from_mins(20);
