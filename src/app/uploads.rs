@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::archive::UploadLedger;
 use crate::archive::store::UploadId;
-use crate::archive::sweep::{Hold, LATEST, LeftUpload};
+use crate::archive::sweep::{Hold, LATEST, LeftUpload, TAIL};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 use crate::journey::Journeys;
@@ -19,7 +19,7 @@ use crate::key::ObjectKey;
 use crate::queue::desk::Record;
 use crate::queue::{Write, Writer};
 
-/// How long the note of an upload may take before the upload is created all the same: another program may hold the
+/// How long the note of an upload may take before the upload is created, or told to complete, all the same: another program may hold the
 /// queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that time, the
 /// bucket's own rule for incomplete uploads clears up.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
@@ -80,8 +80,8 @@ fn left_upload(record: &Record, clock: &dyn Clock) -> Option<LeftUpload> {
     let time = |column: &str| Timestamp::parse(&text(column)?).ok();
     let until = time("started_at").filter(|_| upload.is_none()).map(|noted| noted.after(LATEST));
     let hold = time("told_at").map(|told| {
-        let (now, may_come) = (clock.elapsed(), clock.now() < told.after(LATEST));
-        if may_come { Hold::Since(now) } else { Hold::to(now) }
+        let (moment, may_come) = (clock.elapsed(), clock.now() < told.after(LATEST));
+        if may_come { Hold::Since { moment, tail: TAIL } } else { Hold::to(moment) }
     });
     let (id, key) = (record.get("id")?.as_i64()?, ObjectKey::parse(text("key")?).ok()?);
     Some(LeftUpload { id, key, upload, until, hold })
@@ -106,30 +106,37 @@ impl QueueLedger {
     }
 }
 
+impl QueueLedger {
+    /// Waits until it is noted, but not for long. `false`: the writer has ended, because this daemon is about to, or a newer
+    /// one has taken the queue over.
+    async fn note(&self, write: Write) -> bool {
+        let noted: oneshot::Receiver<_> = self.writer.submit(write);
+        tokio::select! {
+            biased;
+            noted = noted => noted.is_ok(),
+            () = self.clock.sleep(LEDGER_PATIENCE) => {
+                tracing::warn!("the queue cannot be written to; a large file goes up without a note of it");
+                true
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl UploadLedger for QueueLedger {
     async fn intend(&self, key: &ObjectKey) -> Option<i64> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (bucket, key, run) = (self.bucket.clone(), key.as_str().to_owned(), self.writer.run().to_owned());
-        let noted: oneshot::Receiver<_> =
-            self.writer.submit(Write::UploadIntended { id, bucket, key, run, at: self.clock.now() });
-        tokio::select! {
-            biased;
-            // The writer has ended: this daemon is about to, or a newer one has taken the queue over.
-            noted = noted => return noted.ok().map(|_| id),
-            () = self.clock.sleep(LEDGER_PATIENCE) => {
-                tracing::warn!("the queue cannot be written to; a large file goes up without a note of it");
-            }
-        }
-        Some(id)
+        let intended = Write::UploadIntended { id, bucket, key, run, at: self.clock.now() };
+        self.note(intended).await.then_some(id)
+    }
+
+    async fn told(&self, id: i64) -> bool {
+        self.note(Write::UploadTold { id, at: Some(self.clock.now()) }).await
     }
 
     fn created(&self, id: i64, upload: &UploadId) {
         drop(self.writer.submit(Write::UploadCreated { id, upload_id: upload.0.clone() }));
-    }
-
-    fn told(&self, id: i64) {
-        drop(self.writer.submit(Write::UploadTold { id, at: Some(self.clock.now()) }));
     }
 
     fn is_others(&self, id: i64) {

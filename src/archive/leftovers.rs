@@ -5,7 +5,7 @@
 //! time: an upload holds its turn from before it is created until it is completed or aborted, and the sweep takes a
 //! turn before it clears a key. What it then finds is dead, but for what is held.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(super) struct Leftovers(Arc<Inner>);
 struct Inner {
     uploads: Mutex<Vec<LeftUpload>>,
     added: Notify,
+    /// Uploads that were told to complete, and that the store has ceased to list: what a list forgets may come back in another.
+    spared: Mutex<HashSet<UploadId>>,
     keys: Mutex<BTreeSet<ObjectKey>>,
     freed: Notify,
 }
@@ -55,9 +57,14 @@ impl Leftovers {
         held.filter_map(|left| Some((left.id, left.key.clone(), left.upload.clone()?))).collect()
     }
 
-    /// Of one that is no more.
+    /// Of one that is listed no more.
     pub(super) fn forget(&self, id: i64) {
         lock(&self.0.uploads).retain(|left| left.id != id);
+    }
+
+    /// Keeps it from being cleared by its key alone.
+    pub(super) fn spare(&self, upload: UploadId) {
+        lock(&self.0.spared).insert(upload);
     }
 
     /// How long the first is held that is held to a moment.
@@ -68,7 +75,8 @@ impl Leftovers {
     /// Whether this upload is left, and may have been completed.
     pub(super) fn is_told(&self, key: &ObjectKey, upload: &UploadId) -> bool {
         let is_it = |left: &LeftUpload| left.key == *key && left.upload.as_ref() == Some(upload);
-        lock(&self.0.uploads).iter().any(|left| is_it(left) && left.hold.is_some())
+        lock(&self.0.spared).contains(upload)
+            || lock(&self.0.uploads).iter().any(|left| is_it(left) && left.hold.is_some())
     }
 
     /// Tells those that are held of a write that came through. Gives those whose key holds an object of other parts since.

@@ -84,8 +84,8 @@ pub trait UploadLedger: Send + Sync + fmt::Debug {
     async fn intend(&self, key: &ObjectKey) -> Option<i64>;
     /// The store has named it.
     fn created(&self, id: i64, upload: &UploadId);
-    /// It is about to be told to complete: what comes of that may outlive this run.
-    fn told(&self, id: i64);
+    /// It is about to be told to complete: what comes of that may outlive this run. `false`: nothing can be noted any more.
+    async fn told(&self, id: i64) -> bool;
     /// The object that stands under its key is not made of its parts.
     fn is_others(&self, id: i64);
     /// It is completed or aborted.

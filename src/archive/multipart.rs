@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::keep::{FileJob, Kept, Round, Target};
 use super::store::{Label, Part, StoreError, UploadId};
-use super::sweep::{Hold, LATE, LeftUpload, TAIL, tell_made};
+use super::sweep::{Hold, LATE, LeftUpload, TAIL};
 use super::{AGAIN, Archive, CopyError, neither};
 use crate::key::ObjectKey;
 use crate::receipt::{Checksums, Receipt, Verified};
@@ -35,10 +35,10 @@ struct Open<'a> {
     key: &'a ObjectKey,
     upload: UploadId,
     ledger_id: i64,
-    /// It was told to complete, and that may have been done.
+    /// It was told to complete, and the store failed: that may have been done, or be done yet.
     may_be_made: AtomicBool,
-    /// Or it may be done yet: there was no answer, or it was not waited for.
-    may_come: AtomicBool,
+    /// It was told to complete, and there was no answer, or it was not waited for.
+    is_unanswered: AtomicBool,
 }
 
 /// Why parts are sent no further.
@@ -110,9 +110,13 @@ impl Archive {
         let open = self.create(key, &label).await?;
         let outcome = self.send(job, intake, first, target, &open).await;
         match &outcome {
-            Ok(Round::Kept(kept)) if !kept.adopted => self.ledger.ended(open.ledger_id),
-            _ if open.may_come.load(Relaxed) => self.leave_in_doubt(open, outcome.is_ok()).await,
-            _ if open.may_be_made.load(Relaxed) => self.abort_if_not_made(open).await,
+            Ok(Round::Kept(kept)) if !kept.adopted => {
+                self.ledger.ended(open.ledger_id);
+                // What was held for nothing but this.
+                self.sweep_key(key).await;
+            }
+            _ if open.is_unanswered.load(Relaxed) => self.leave_in_doubt(open, outcome.is_ok(), TAIL).await,
+            _ if open.may_be_made.load(Relaxed) => self.leave_in_doubt(open, outcome.is_ok(), Duration::ZERO).await,
             // Where the object is there by another hand, the upload of this one may still stand open.
             _ => self.abort(open).await,
         }
@@ -128,8 +132,8 @@ impl Archive {
             match self.to_its_end(self.store.create_upload(key, label)).await {
                 Ok(upload) => {
                     self.ledger.created(id, &upload);
-                    let (may_be_made, may_come) = (AtomicBool::new(false), AtomicBool::new(false));
-                    return Ok(Open { key, upload, ledger_id: id, may_be_made, may_come });
+                    let (may_be_made, is_unanswered) = (AtomicBool::new(false), AtomicBool::new(false));
+                    return Ok(Open { key, upload, ledger_id: id, may_be_made, is_unanswered });
                 }
                 Err(CopyError::Store(lost @ StoreError::Unavailable(_))) => {
                     let cleared = self.unless_stopped(self.clear(key)).await;
@@ -259,10 +263,14 @@ impl Archive {
             return Ok(there.ok().and_then(adopted));
         }
         let began = self.clock.elapsed();
-        self.ledger.told(open.ledger_id);
+        if !self.ledger.told(open.ledger_id).await {
+            return Err(CopyError::Stopped);
+        }
         let told = self.to_its_end(self.store.complete(key, &open.upload, parts, whole)).await;
         match &told {
-            Err(CopyError::Stopped | CopyError::Store(StoreError::Unanswered(_))) => open.may_come.store(true, Relaxed),
+            Err(CopyError::Stopped | CopyError::Store(StoreError::Unanswered(_))) => {
+                open.is_unanswered.store(true, Relaxed);
+            }
             // A store may have made it, and failed at what it does behind.
             Ok(()) | Err(CopyError::Store(StoreError::Unavailable(_))) => open.may_be_made.store(true, Relaxed),
             Err(_) => {}
@@ -284,33 +292,20 @@ impl Archive {
         }
     }
 
-    /// Leaves an upload that may yet be completed to the sweep, which knows when it is safe to abort, unless it is known
-    /// to be gone. `is_there`: what it was told to make, or something in its place.
-    async fn leave_in_doubt(&self, open: Open<'_>, is_there: bool) {
+    /// Leaves an upload that may be completed, or may yet be, to the sweep, which knows when it is safe to abort, unless it is
+    /// known to be gone. `is_there`: what it was told to make, or something in its place. `tail`: how long it may still come
+    /// when a later write on its key is through.
+    async fn leave_in_doubt(&self, open: Open<'_>, is_there: bool, tail: Duration) {
         if is_there
             && let Some(Ok(listed)) = self.within(ABORT_PATIENCE, self.store.uploads(open.key)).await
             && !listed.contains(&open.upload)
         {
+            self.leftovers.spare(open.upload);
             return self.ledger.ended(open.ledger_id);
         }
-        tracing::warn!(key = %open.key, "a completion was not answered; its upload is left alone until it cannot come any more");
+        tracing::warn!(key = %open.key, "what came of a completion is not known; its upload is left alone until it cannot come any more");
         let now = self.clock.elapsed();
-        self.leave_open(open, Some(if is_there { Hold::to(now + TAIL) } else { Hold::Since(now) }));
-    }
-
-    /// Ends an upload that may have been completed, unless something stands there that may be made of its parts.
-    async fn abort_if_not_made(&self, open: Open<'_>) {
-        let hold = match self.within(ABORT_PATIENCE, self.abort_unless_made(open.key, &open.upload)).await {
-            Some(Ok(true)) => return self.ledger.ended(open.ledger_id),
-            Some(Ok(false)) => {
-                tell_made(open.key);
-                Hold::Made
-            }
-            failed => {
-                tell_unaborted(open.key, failed.and_then(Result::err));
-                Hold::to(self.clock.elapsed())
-            }
-        };
+        let hold = if is_there { Hold::to(now + tail) } else { Hold::Since { moment: now, tail } };
         self.leave_open(open, Some(hold));
     }
 

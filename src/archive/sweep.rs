@@ -28,7 +28,7 @@ pub(crate) const LATEST: Duration = Duration::from_hours(24);
 /// And how long one that this run sent, and that was not answered.
 pub(super) const LATE: Duration = Duration::from_mins(20);
 /// What a completion still needs when a write behind it on the same key is through already.
-pub(super) const TAIL: Duration = Duration::from_secs(10);
+pub(crate) const TAIL: Duration = Duration::from_secs(10);
 
 /// An upload of the ledger that leads nowhere.
 #[derive(Clone, Debug)]
@@ -48,8 +48,13 @@ pub struct LeftUpload {
 /// How long an upload that was told to complete is left alone, by the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// For as long as no write that was begun after this moment has come through.
-    Since(Duration),
+    /// For as long as no write that was begun after a moment has come through.
+    Since {
+        /// Which.
+        moment: Duration,
+        /// And for so long after one on its key.
+        tail: Duration,
+    },
     /// To a moment.
     Until {
         /// Which.
@@ -73,7 +78,7 @@ impl LeftUpload {
     pub(super) fn is_held(&self, now: Duration) -> bool {
         match self.hold {
             None => false,
-            Some(Hold::Since(_) | Hold::Made) => true,
+            Some(Hold::Since { .. } | Hold::Made) => true,
             Some(Hold::Until { end, .. }) => now < end,
         }
     }
@@ -82,21 +87,22 @@ impl LeftUpload {
     pub(super) fn released_in(&self, now: Duration) -> Option<Duration> {
         match self.hold {
             Some(Hold::Until { end, .. }) => end.checked_sub(now).filter(|left| !left.is_zero()),
-            Some(Hold::Since(_) | Hold::Made) | None => None,
+            Some(Hold::Since { .. } | Hold::Made) | None => None,
         }
     }
 
     /// Hears of a write that was begun at `began` and has come through; whether that says how long to wait.
     pub(super) fn hear(&mut self, key: &ObjectKey, began: Duration, now: Duration) -> bool {
         let is_here = self.key == *key;
-        let end = now + if is_here { TAIL } else { LATE };
+        let to = |tail, is_others| Hold::Until { end: now + if is_here { tail } else { LATE }, is_others };
         let next = match self.hold {
-            Some(Hold::Since(since)) if since <= began => Hold::Until { end, is_others: is_here },
-            Some(Hold::Until { end: known, is_others }) => {
-                Hold::Until { end: known.min(end), is_others: is_others || is_here }
+            Some(Hold::Since { moment, tail }) if moment <= began => to(tail, is_here),
+            Some(Hold::Until { end, is_others }) if is_here => {
+                Hold::Until { end: end.min(now + TAIL), is_others: is_others || is_here }
             }
-            Some(Hold::Made) if is_here => Hold::Until { end, is_others: true },
-            Some(Hold::Since(_) | Hold::Made) | None => return false,
+            Some(Hold::Until { end, is_others }) => Hold::Until { end: end.min(now + LATE), is_others },
+            Some(Hold::Made) if is_here => to(TAIL, true),
+            Some(Hold::Since { .. } | Hold::Made) | None => return false,
         };
         self.hold.replace(next) != Some(next)
     }
@@ -146,6 +152,7 @@ impl Archive {
         for (id, key, upload) in self.leftovers.held(self.clock.elapsed()) {
             match self.store.uploads(&key).await {
                 Ok(listed) if !listed.contains(&upload) => {
+                    self.leftovers.spare(upload);
                     self.leftovers.forget(id);
                     self.ledger.ended(id);
                 }
@@ -210,11 +217,15 @@ impl Archive {
 
     /// Aborts an upload that was told to complete, unless an object stands under its key: that may be made of its parts.
     /// Whether the upload is gone.
-    pub(super) async fn abort_unless_made(&self, key: &ObjectKey, upload: &UploadId) -> Result<bool, StoreError> {
+    async fn abort_unless_made(&self, key: &ObjectKey, upload: &UploadId) -> Result<bool, StoreError> {
         if self.store.head(key).await?.is_none() {
             return self.store.abort(key, upload).await.map(|()| true);
         }
-        Ok(!self.store.uploads(key).await?.contains(upload))
+        if self.store.uploads(key).await?.contains(upload) {
+            return Ok(false);
+        }
+        self.leftovers.spare(upload.clone());
+        Ok(true)
     }
 
     /// Aborts every upload on this key but those that may have been completed. Only for who has the turn on it.
@@ -235,7 +246,7 @@ impl Archive {
     }
 }
 
-pub(super) fn tell_made(key: &ObjectKey) {
+fn tell_made(key: &ObjectKey) {
     tracing::warn!(
         %key,
         "the store lists an upload that was told to complete beside the object under its key, which may be made of its parts: \

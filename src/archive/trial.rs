@@ -84,7 +84,9 @@ impl UploadLedger for NoLedger {
         Some(0)
     }
     fn created(&self, _: i64, _: &UploadId) {}
-    fn told(&self, _: i64) {}
+    async fn told(&self, _: i64) -> bool {
+        true
+    }
     fn is_others(&self, _: i64) {}
     fn ended(&self, _: i64) {}
 }

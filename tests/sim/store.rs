@@ -182,7 +182,13 @@ impl ObjectStore for SimStore {
         let body = body.freeze();
         if self.0.strikes(Fault::Hangs) && self.hangs(key, upload, &body) {
             self.0.answer("complete: no answer").await;
-            return Err(StoreError::Unanswered("no answer, says the simulation".into()));
+            // Or one that says nothing.
+            let is_answered = self.0.lock().rng.chance(400);
+            return Err(if is_answered {
+                down()
+            } else {
+                StoreError::Unanswered("no answer, says the simulation".into())
+            });
         }
         self.create(key, body)?;
         if self.0.strikes(Fault::HalfDone) {

@@ -133,7 +133,8 @@ impl Walk {
     /// Names the place from which another run could go on, should this one be killed.
     fn tell(&mut self) {
         let here = output::plain(&self.after);
-        if self.bar.is_hidden() && self.clock.elapsed().saturating_sub(self.told_at) >= TOLD_EVERY {
+        let is_over = self.bar.length() == Some(self.bar.position());
+        if self.bar.is_hidden() && !is_over && self.clock.elapsed().saturating_sub(self.told_at) >= TOLD_EVERY {
             self.told_at = self.clock.elapsed();
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
             output::complain(&format!("{done} of {all} sessions compared, --after {here} goes on from here"));

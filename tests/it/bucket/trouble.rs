@@ -410,6 +410,22 @@ async fn an_upload_that_is_listed_beside_the_object_which_it_made_is_never_abort
     assert_eq!(daemon.stop().await, 0);
 }
 
+/// A store that says that it failed may be at it still.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_completion_failed_is_aborted_when_the_next_one_is_complete_and_not_before_s1() {
+    let world = World::in_parts().await;
+    world.s3.fail_next(Op::CompleteUpload, Times::Next(3), Fault::Status(500, "InternalError"));
+    let [_, large] = small_and_large();
+    world.ready(&id(1), [large.clone()]).await;
+    let daemon = world.daemon().await;
+    assert_eq!(world.end_of(&id(1)).await, "done/archived");
+    let calls: Vec<Op> = world.s3.calls().iter().map(|call| call.op).collect();
+    let last = |op| calls.iter().rposition(|call| *call == op);
+    assert!(last(Op::CompleteUpload) < last(Op::AbortUpload), "{calls:?}");
+    assert_eq!((world.s3.count(Op::AbortUpload), world.s3.open_uploads().len()), (1, 0));
+    assert_eq!(daemon.stop().await, 0);
+}
+
 /// It was under way when the daemon was stopped; the next run knows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_completion_that_a_stop_cuts_off_is_in_doubt_in_the_next_run_too_s2() {
