@@ -128,8 +128,9 @@ impl Run<'_> {
             run.rest().await;
             run.die().await;
             run.rest().await;
-            // What was told to complete is held for no longer.
+            // What was told to complete is held for no longer, and no store is at it for as long.
             run.pass(A_DAY);
+            run.world.go_on(1000);
             run.die().await;
             run.rest().await;
             run.ask().await;
