@@ -17,6 +17,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::journey::Journeys;
 use crate::key::ObjectKey;
 use crate::queue::desk::Record;
+use crate::queue::writer::Health;
 use crate::queue::{Write, Writer};
 
 /// How long the note of an upload may take before the upload is created, or told to complete, all the same: another program may hold the
@@ -109,12 +110,12 @@ impl QueueLedger {
 impl QueueLedger {
     /// Waits until it is noted, but not for long. `false`: the writer has ended, because this daemon is about to, or a newer
     /// one has taken the queue over.
-    async fn note(&self, write: Write) -> bool {
+    async fn note(&self, write: Write, patience: Duration) -> bool {
         let noted: oneshot::Receiver<_> = self.writer.submit(write);
         tokio::select! {
             biased;
             noted = noted => noted.is_ok(),
-            () = self.clock.sleep(LEDGER_PATIENCE) => {
+            () = self.clock.sleep(patience) => {
                 tracing::warn!("the queue cannot be written to; a large file goes up without a note of it");
                 true
             }
@@ -128,11 +129,14 @@ impl UploadLedger for QueueLedger {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (bucket, key, run) = (self.bucket.clone(), key.as_str().to_owned(), self.writer.run().to_owned());
         let intended = Write::UploadIntended { id, bucket, key, run, at: self.clock.now() };
-        self.note(intended).await.then_some(id)
+        self.note(intended, LEDGER_PATIENCE).await.then_some(id)
     }
 
     async fn told(&self, id: i64) -> bool {
-        self.note(Write::UploadTold { id, at: Some(self.clock.now()) }).await
+        // Where the queue is known to be held up, the first note has been waited for already.
+        let is_fine = *self.writer.health().borrow() == Health::Fine;
+        let patience = if is_fine { LEDGER_PATIENCE } else { Duration::ZERO };
+        self.note(Write::UploadTold { id, at: Some(self.clock.now()) }, patience).await
     }
 
     fn created(&self, id: i64, upload: &UploadId) {
