@@ -1,8 +1,8 @@
 //! The multipart uploads of all runs: noted in the queue before they exist, and aborted if they lead nowhere.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +17,6 @@ use crate::clock::{Clock, Timestamp};
 use crate::journey::Journeys;
 use crate::key::ObjectKey;
 use crate::queue::desk::Record;
-use crate::queue::writer::Health;
 use crate::queue::{Write, Writer};
 
 /// How long the note of an upload may take before the upload is created, or told to complete, all the same: another program may hold the
@@ -95,6 +94,8 @@ pub struct QueueLedger {
     writer: Writer,
     clock: Arc<dyn Clock>,
     next: AtomicI64,
+    /// Uploads whose notes have been waited for in vain.
+    late: Mutex<BTreeSet<i64>>,
 }
 
 impl QueueLedger {
@@ -103,20 +104,21 @@ impl QueueLedger {
     pub fn new(bucket: String, writer: Writer, clock: Arc<dyn Clock>) -> Self {
         // Above what any earlier run has used, as long as the clock is not set back by more than it ran.
         let first = clock.now().as_millis().saturating_mul(1000);
-        Self { bucket, writer, clock, next: AtomicI64::new(first) }
+        Self { bucket, writer, clock, next: AtomicI64::new(first), late: Mutex::default() }
     }
 }
 
 impl QueueLedger {
     /// Waits until it is noted, but not for long. `false`: the writer has ended, because this daemon is about to, or a newer
     /// one has taken the queue over.
-    async fn note(&self, write: Write, patience: Duration) -> bool {
+    async fn note(&self, id: i64, write: Write, patience: Duration) -> bool {
         let noted: oneshot::Receiver<_> = self.writer.submit(write);
         tokio::select! {
             biased;
             noted = noted => noted.is_ok(),
             () = self.clock.sleep(patience) => {
                 tracing::warn!("the queue cannot be written to; a large file goes up without a note of it");
+                self.late.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
                 true
             }
         }
@@ -129,14 +131,14 @@ impl UploadLedger for QueueLedger {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (bucket, key, run) = (self.bucket.clone(), key.as_str().to_owned(), self.writer.run().to_owned());
         let intended = Write::UploadIntended { id, bucket, key, run, at: self.clock.now() };
-        self.note(intended, LEDGER_PATIENCE).await.then_some(id)
+        self.note(id, intended, LEDGER_PATIENCE).await.then_some(id)
     }
 
     async fn told(&self, id: i64) -> bool {
-        // Where the queue is known to be held up, the first note has been waited for already.
-        let is_fine = *self.writer.health().borrow() == Health::Fine;
-        let patience = if is_fine { LEDGER_PATIENCE } else { Duration::ZERO };
-        self.note(Write::UploadTold { id, at: Some(self.clock.now()) }, patience).await
+        // Where the first note has been waited for in vain, this one comes behind it.
+        let is_late = self.late.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let patience = if is_late { Duration::ZERO } else { LEDGER_PATIENCE };
+        self.note(id, Write::UploadTold { id, at: Some(self.clock.now()) }, patience).await
     }
 
     fn created(&self, id: i64, upload: &UploadId) {
@@ -148,6 +150,7 @@ impl UploadLedger for QueueLedger {
     }
 
     fn ended(&self, id: i64) {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         drop(self.writer.submit(Write::UploadEnded { id }));
     }
 }

@@ -3,7 +3,8 @@
 //! What it protects: nothing in the bucket is overwritten or deleted; what is called kept was compared with what the
 //! store reports after the last write ([`Verified`]); an upload that does not complete is aborted on every path, and
 //! noted in a ledger before it exists, so that also a run that dies leaves none (but for those begun while the ledger
-//! took no notes for a while, which the bucket's lifecycle rule ends).
+//! took no notes for a while, and those that a store lists beside the object which they may have made: the bucket's
+//! lifecycle rule ends them).
 //!
 //! `store` is the door to S3, `s3` what stands behind it; `keep` moves one file; `multipart` large ones; `sidecar`
 //! writes `session.json`; `leftovers` remembers uploads that lead nowhere, and `sweep` aborts them.

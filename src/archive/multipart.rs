@@ -55,6 +55,27 @@ impl From<FetchError> for Stuck {
     }
 }
 
+/// What stands under the key of an upload that was told to complete.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum There {
+    /// Nothing, as far as is known.
+    Nothing,
+    /// The bytes that were sent; perhaps its own object.
+    Same,
+    /// Other bytes.
+    Other,
+}
+
+impl There {
+    fn after(outcome: &Result<Round, CopyError>) -> Self {
+        match outcome {
+            Ok(Round::Kept(_)) => Self::Same,
+            Ok(Round::Again(_)) => Self::Other,
+            Ok(Round::Spilt(_)) | Err(_) => Self::Nothing,
+        }
+    }
+}
+
 type Etag = String;
 
 /// Parts on their way.
@@ -115,8 +136,10 @@ impl Archive {
                 // What was held for nothing but this.
                 self.sweep_key(key).await;
             }
-            _ if open.is_unanswered.load(Relaxed) => self.leave_in_doubt(open, outcome.is_ok(), TAIL).await,
-            _ if open.may_be_made.load(Relaxed) => self.leave_in_doubt(open, outcome.is_ok(), Duration::ZERO).await,
+            _ if open.is_unanswered.load(Relaxed) => self.leave_in_doubt(open, There::after(&outcome), TAIL).await,
+            _ if open.may_be_made.load(Relaxed) => {
+                self.leave_in_doubt(open, There::after(&outcome), Duration::ZERO).await;
+            }
             // Where the object is there by another hand, the upload of this one may still stand open.
             _ => self.abort(open).await,
         }
@@ -293,10 +316,9 @@ impl Archive {
     }
 
     /// Leaves an upload that may be completed, or may yet be, to the sweep, which knows when it is safe to abort, unless it is
-    /// known to be gone. `is_there`: what it was told to make, or something in its place. `tail`: how long it may still come
-    /// when a later write on its key is through.
-    async fn leave_in_doubt(&self, open: Open<'_>, is_there: bool, tail: Duration) {
-        if is_there
+    /// known to be gone. `tail`: how long it may still come when a later write on its key is through.
+    async fn leave_in_doubt(&self, open: Open<'_>, there: There, tail: Duration) {
+        if there != There::Nothing
             && let Some(Ok(listed)) = self.within(ABORT_PATIENCE, self.store.uploads(open.key)).await
             && !listed.contains(&open.upload)
         {
@@ -305,7 +327,11 @@ impl Archive {
         }
         tracing::warn!(key = %open.key, "what came of a completion is not known; its upload is left alone until it cannot come any more");
         let now = self.clock.elapsed();
-        let hold = if is_there { Hold::to(now + tail) } else { Hold::Since { moment: now, tail } };
+        let hold = match there {
+            There::Nothing => Hold::Since { moment: now, tail },
+            There::Same => Hold::to(now + tail),
+            There::Other => Hold::Until { end: now + tail, is_others: true },
+        };
         self.leave_open(open, Some(hold));
     }
 

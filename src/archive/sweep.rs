@@ -78,8 +78,9 @@ impl LeftUpload {
     pub(super) fn is_held(&self, now: Duration) -> bool {
         match self.hold {
             None => false,
-            Some(Hold::Since { .. } | Hold::Made) => true,
+            Some(Hold::Since { moment, .. }) => now < moment + LATEST,
             Some(Hold::Until { end, .. }) => now < end,
+            Some(Hold::Made) => true,
         }
     }
 
@@ -179,7 +180,9 @@ impl Archive {
     /// Aborts what is left on a key, before an upload of ours begins there. Only for who has the turn on it.
     pub(super) async fn sweep_key(&self, key: &ObjectKey) {
         let mut cleared = Cleared::default();
-        for mut left in self.leftovers.take_of(key, self.clock.elapsed()) {
+        let mut due = self.leftovers.take_of(key, self.clock.elapsed());
+        due.sort_by_key(|left| left.upload.is_none());
+        for mut left in due {
             if !self.sweep_one(&mut left, &mut cleared).await {
                 // The sweep may have come by meanwhile, and found nothing.
                 self.leftovers.add(left);
@@ -221,11 +224,16 @@ impl Archive {
         if self.store.head(key).await?.is_none() {
             return self.store.abort(key, upload).await.map(|()| true);
         }
-        if self.store.uploads(key).await?.contains(upload) {
-            return Ok(false);
+        match self.store.uploads(key).await {
+            Ok(listed) if listed.contains(upload) => Ok(false),
+            Ok(_) => {
+                self.leftovers.spare(upload.clone());
+                Ok(true)
+            }
+            // Who may not list, or a store that cannot, will not learn more by asking again.
+            Err(StoreError::Setup { reason: "access_denied" | "invalid", .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        self.leftovers.spare(upload.clone());
-        Ok(true)
     }
 
     /// Aborts every upload on this key but those that may have been completed. Only for who has the turn on it.
@@ -249,7 +257,7 @@ impl Archive {
 fn tell_made(key: &ObjectKey) {
     tracing::warn!(
         %key,
-        "the store lists an upload that was told to complete beside the object under its key, which may be made of its parts: \
-         it is left alone"
+        "the store lists an upload, or does not say, that was told to complete, beside the object under its key, which may be \
+         made of its parts: it is left alone"
     );
 }

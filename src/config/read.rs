@@ -24,7 +24,6 @@ use crate::key::{KeyTemplate, ObjectKey};
 pub const DEFAULT_PATH: &str = "/etc/kore-archiver/config.toml";
 
 /// What stands in messages in place of a file.
-/// What stands in a message in a file's place.
 pub const NO_FILE: &str = "the environment (no settings file was read)";
 
 /// S3's limits for a part of a multipart upload, and for an object.

@@ -70,6 +70,10 @@ impl RunLock {
     /// Locks the queue's file itself, too: by a link to it, another daemon finds another lock file. It is not closed before
     /// all of SQLite's connections are, because closing it drops SQLite's own locks.
     pub(super) fn extend(&mut self, path: &Path) -> Result<(), QueueError> {
+        // At an earlier try, after which opening the queue failed.
+        if self.of_queue.is_some() {
+            return Ok(());
+        }
         let cannot = |error: std::io::Error| QueueError::not_usable(path, format!("it cannot be locked: {error}"));
         let queue = File::open(path).map_err(cannot)?;
         match queue.try_lock() {

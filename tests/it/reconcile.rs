@@ -91,7 +91,7 @@ async fn what_breaks_off_whenever_it_is_read_is_told_and_ends_nothing() {
     world.s3.fail_next(Op::GetObject, Times::Forever, Fault::CutRead);
     let (code, document) = reconcile(&world, &["--read-back", "--repair"]);
     assert_eq!((code, &document["finished"], &document["repaired"]), (3, &true.into(), &0.into()), "{document}");
-    assert_eq!(drift(&document), [format!("{}: not_read -", id(1))]);
+    assert_eq!(drift(&document), [format!("{}: not_read {}", id(1), key(&id(1), "call.wav"))]);
     // A bucket that does not answer at all is another matter.
     world.s3.fail_next(Op::Any, Times::Forever, Fault::SlowDown);
     let (code, document) = reconcile(&world, &["--read-back"]);

@@ -3,6 +3,7 @@
 use tokio::sync::OnceCell;
 
 use crate::archive::audit::{Audit, Claim};
+use crate::archive::store::StoreError;
 use crate::archive::{Archive, CopyError};
 use crate::clock::Timestamp;
 use crate::key::{KeyParts, KeyTemplate, ObjectKey};
@@ -39,11 +40,6 @@ pub(super) fn sessions(page: &[Record]) -> Vec<Session> {
 }
 
 impl Session {
-    /// Of one of its recordings.
-    fn any_key(&self) -> Option<ObjectKey> {
-        self.recordings.iter().find_map(|record| claim(record).map(|claim| claim.key))
-    }
-
     /// A file that was archived again, because other bytes had taken its place, has an older line too: the newest counts.
     fn add(&mut self, record: &Record) {
         match self.recordings.iter_mut().find(|known| known["source"] == record["source"]) {
@@ -102,7 +98,8 @@ pub(super) struct Auditor {
 }
 
 impl Auditor {
-    pub(super) async fn look_at(&self, session: &Session) -> Result<Found, CopyError> {
+    /// `is_last`: what cannot be read now is told instead of being tried again.
+    pub(super) async fn look_at(&self, session: &Session, is_last: bool) -> Result<Found, CopyError> {
         let mut found = Found::default();
         let mut here = Vec::new();
         for record in &session.recordings {
@@ -116,7 +113,10 @@ impl Auditor {
             found.add("", "no_recordings", "the session is done, and the queue lists no recording of it");
         }
         for record in &here {
-            self.compare(record, &mut found).await?;
+            match self.compare(record, &mut found).await {
+                Err(error) if is_last => self.give_up(record, error, &mut found).await?,
+                compared => compared?,
+            }
         }
         if !here.is_empty() && !self.archive.holds_any(&self.sidecars(session, &here)).await? {
             found.add("", "sidecar_missing", "session.json is not in the bucket");
@@ -124,14 +124,17 @@ impl Auditor {
         Ok(found)
     }
 
-    /// Where a look at a session fails again and again: its own fault, if the bucket answers otherwise.
-    pub(super) async fn give_up(&self, session: &Session, error: CopyError) -> Result<Found, CopyError> {
-        let mut found = Found::default();
-        match session.any_key() {
-            Some(key) if self.archive.has_bucket(&key).await.is_ok() => found.add("", NOT_READ, error.to_string()),
-            _ => return Err(error),
+    /// Where a look at an object fails again and again: its own fault, if the bucket answers otherwise.
+    async fn give_up(&self, record: &Record, error: CopyError, found: &mut Found) -> Result<(), CopyError> {
+        match (&error, claim(record)) {
+            (CopyError::Store(StoreError::Unavailable(_)), Some(Claim { key, .. }))
+                if self.archive.has_bucket(&key).await.is_ok() =>
+            {
+                found.add(key.as_str(), NOT_READ, error.to_string());
+                Ok(())
+            }
+            _ => Err(error),
         }
-        Ok(found)
     }
 
     async fn compare(&self, record: &Record, found: &mut Found) -> Result<(), CopyError> {

@@ -185,19 +185,16 @@ impl Walk {
     }
 }
 
-/// What will pass is waited for; what a person must mend ends the run, but for what one session alone is to blame for.
+/// What will pass is waited for; what a person must mend ends the run, but for an object that alone is to blame.
 async fn patiently(auditor: &Auditor, session: &Session) -> Result<look::Found, CopyError> {
     let clock = SystemClock::new();
-    let mut waits = PATIENCE.into_iter();
-    loop {
-        match (auditor.look_at(session).await, waits.next()) {
-            (Err(CopyError::Store(StoreError::Unavailable(_))), Some(wait)) => clock.sleep(wait).await,
-            (Err(error @ CopyError::Store(StoreError::Unavailable(_))), None) => {
-                return auditor.give_up(session, error).await;
-            }
-            (known, _) => return known,
+    for wait in PATIENCE {
+        match auditor.look_at(session, false).await {
+            Err(CopyError::Store(StoreError::Unavailable(_))) => clock.sleep(wait).await,
+            known => return known,
         }
     }
+    auditor.look_at(session, true).await
 }
 
 fn since(text: &str, now: Timestamp) -> Result<Timestamp, Usage> {
