@@ -19,9 +19,9 @@ use crate::key::ObjectKey;
 use crate::queue::desk::Record;
 use crate::queue::{Write, Writer};
 
-/// How long the note of an upload may take before the upload is created, or told to complete, all the same: another program may hold the
-/// queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that time, the
-/// bucket's own rule for incomplete uploads clears up.
+/// How long the note of an upload may take before the upload is created, or told to complete, all the same: another
+/// program may hold the queue's write lock for minutes, and a recording cannot wait for that. Should the daemon die in that
+/// time, the bucket's own rule clears up what was created, and what was told to complete is taken for one that was not.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Aborts the uploads that lead nowhere: those of earlier runs, and those whose abortion failed. What cannot be reached
@@ -106,9 +106,7 @@ impl QueueLedger {
         let first = clock.now().as_millis().saturating_mul(1000);
         Self { bucket, writer, clock, next: AtomicI64::new(first), late: Mutex::default() }
     }
-}
 
-impl QueueLedger {
     /// Waits until it is noted, but not for long. `false`: the writer has ended, because this daemon is about to, or a newer
     /// one has taken the queue over.
     async fn note(&self, id: i64, write: Write, patience: Duration) -> bool {

@@ -98,9 +98,7 @@ impl LeftUpload {
         let to = |tail, is_others| Hold::Until { end: now + if is_here { tail } else { LATE }, is_others };
         let next = match self.hold {
             Some(Hold::Since { moment, tail }) if moment <= began => to(tail, is_here),
-            Some(Hold::Until { end, is_others }) if is_here => {
-                Hold::Until { end: end.min(now + TAIL), is_others: is_others || is_here }
-            }
+            Some(Hold::Until { end, .. }) if is_here => Hold::Until { end: end.min(now + TAIL), is_others: true },
             Some(Hold::Until { end, is_others }) => Hold::Until { end: end.min(now + LATE), is_others },
             Some(Hold::Made) if is_here => to(TAIL, true),
             Some(Hold::Since { .. } | Hold::Made) | None => return false,
